@@ -24,7 +24,7 @@ from shared.systems.bus.messages import TaskReply, TaskRequested
 
 DOCS = Path(__file__).parent
 
-_STREETS = {
+_TOPIC_SUMMARIES = {
     Topic.REQUESTS: "What happens to a request, as intake decides it.",
     Topic.ERASURE_COMPLETIONS: "What came of the work on an erasure.",
     Topic.EXPORT_COMPLETIONS: "What came of the work on an access or portability request.",
@@ -90,7 +90,7 @@ def _channels() -> dict[str, Any]:
             "description": description,
             "messages": _references(e.__name__ for e in EVENT_TYPES.values() if topic in e.topics.values()),
         }
-        for topic, description in _STREETS.items()
+        for topic, description in _TOPIC_SUMMARIES.items()
     }
     for name, address, description, message in (
         ("tasks", topics.tasks, "Tasks for a team that erases its own store.", TaskRequested),

@@ -1,4 +1,4 @@
-"""The six services; none imports another."""
+"""The six services, of which none imports another; pages of intake (portal, console, web); the command `dsr`."""
 
 import gc
 import runpy

@@ -186,7 +186,7 @@ def _followed(known: Letters) -> Iterator[LetterOf]:
 def _others() -> Iterator[LetterOf]:
     marketing = Term("category", "marketing")
     yield "controller_reminder", {"to": _CUSTOMER, "right": Term("right", Right.ACCESS), "forwarded_on": _AT}
-    yield "recipient_notice", {"to": _CUSTOMER, "reminded": Lines((say("recipient_notice.silent", told_on=_AT),))}
+    yield "recipient_notice", {"to": _CUSTOMER, "reminded": Lines((say("recipient_notice.silent", notified_on=_AT),))}
     yield "old_contact", {"changed_on": _LATER}
     words = dict.fromkeys(("happened", "consequences", "measures"), "(…)")
     yield "breach", {"found_on": _AT, "categories": marketing, **words}
@@ -200,5 +200,5 @@ def _report(system: str, outcome: TaskOutcome, **said: object) -> TaskReport:
 def _decided(decision: str, reason: str, by: str) -> Mapping[str, LetterField]:
     """Returns an approved decision with its explanation."""
     law = say("letter.law", article=article(by))
-    told = Term(f"reason.{decision}", reason)
-    return {"reason": told, "article": article(by), "law": law, "explanation": "(…)"}
+    decided = Term(f"reason.{decision}", reason)
+    return {"reason": decided, "article": article(by), "law": law, "explanation": "(…)"}

@@ -1,4 +1,4 @@
--- The sample store: an invented shop with 200 customers, their orders and newsletters. Nobody in it exists.
+-- The sample store: an invented shop with 200 customers, their orders and newsletters. All people in it are invented.
 CREATE TABLE customer (
     customer_id text    PRIMARY KEY,
     email       text    NOT NULL,

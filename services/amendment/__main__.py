@@ -13,17 +13,17 @@ for right in handlers.VERBS:
     service.on(events.RequestVerified, partial(handlers.begin, service.fulfilments), right=right)
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
-    service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
+    service.on(events.RetryRequested, partial(fulfilling.retry, service.fulfilments), right=right)
     service.on(events.AnswerDecided, handlers.answer, right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.TaskRecorded, partial(fulfilling.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
-    service.works(operation, concludes=partial(handlers.finish, service.fulfilments))
+    service.add_worker(operation, concludes=partial(handlers.finish, service.fulfilments))
 for each in (reconciliation, reimported_contacts):  # each night
-    service.also(partial(each.run, fulfilments=service.fulfilments))
-service.also(reconciliation.forget)
+    service.add_loops(partial(each.run, fulfilments=service.fulfilments))
+service.add_loops(reconciliation.forget)
 
 if __name__ == "__main__":
     service.run()

@@ -40,9 +40,9 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
     An objection or a withdrawal of consent to marketing takes effect in our suppression list immediately (Art. 21(3)).
     """
     before = await consent.withdrawn_before(tx, events)
-    told = [_details(e, tx.policy, before.get(e.request_id, ())) for e in events]
+    details = [_details(e, tx.policy, before.get(e.request_id, ())) for e in events]
     facts = [(e.request_id, e.subject, e.right, _verb(e), e.due_on) for e in events]
-    new = [NewFulfilment(*each, details) for each, details in zip(facts, told, strict=True)]
+    new = [NewFulfilment(*each, details) for each, details in zip(facts, details, strict=True)]
     new = [replace(each, tenant=e.tenant) for each, e in zip(new, events, strict=True)]
     stops = [each for each in new if each.operation is Operation.SUPPRESS]
     await registers.suppress(tx, stops, located=False)

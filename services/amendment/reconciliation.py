@@ -21,7 +21,7 @@ from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
-from shared.systems.protocols import Forgetful
+from shared.systems.protocols import Prunable
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ async def forget(running: Running) -> None:
     async def look() -> None:
         night = night_of(running.unit_of_work.clock.now())
         for name, adapter in keepers:
-            if not isinstance(adapter, Forgetful) or done.get(name) == night:
+            if not isinstance(adapter, Prunable) or done.get(name) == night:
                 continue
             try:
                 await adapter.forget()

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
-from shared.fulfilment import at_once, reports
+from shared.fulfilment import immediate_stop, reports
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.suppression import CHANNELS, listed
@@ -33,7 +33,7 @@ async def suppress(tx: UnitOfWork, stops: Iterable[NewFulfilment | Completed], *
             for each in listing
             if each.right is right and (each.subject_ref not in known or known[each.subject_ref].tenant is None)
         }
-        await at_once.suppress(tx, points, right, located=located)
+        await immediate_stop.suppress(tx, points, right, located=located)
 
 
 def _is_listed(details: Mapping[str, JsonValue]) -> bool:
@@ -45,7 +45,7 @@ async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Comp
     """Adds a report of our suppression list to each piece of work that stops marketing."""
     stops = {done.request_id: done.subject_ref for done in completed if _lists(done)}
     known = await tx.vault.subject_data(tx.connection, stops.values()) if stops else {}
-    told = []
+    reported = []
     for done in completed:
         identities = (
             known[done.subject_ref].identities if done.request_id in stops and done.subject_ref in known else ()
@@ -53,8 +53,8 @@ async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Comp
         points = {tx.vault.keyring.fingerprint(each): each.type for each in identities if each.type in CHANNELS}
         found = await listed(tx.connection, points)
         reports = (*done.reports, _report(done, [points[each] for each in found])) if found else done.reports
-        told.append(replace(done, reports=reports))
-    return told
+        reported.append(replace(done, reports=reports))
+    return reported
 
 
 async def tell_what_stopped(tx: UnitOfWork, requests: Sequence[UUID]) -> None:

@@ -16,7 +16,7 @@ CREATE TABLE restriction_identity (
 );
 CREATE INDEX restriction_identity_request ON restriction_identity (request_id);
 
--- Of a system that restricts a person by one flag: who bore it already when a restriction of ours began. While others of ours
+-- Of a system that restricts a person by one flag: who had it already when our restriction began. While our other restrictions
 -- are in force the flag may be theirs, so what the first of them has seen counts. No reference means anything elsewhere.
 CREATE TABLE restriction_flag (
     request_id uuid    NOT NULL,

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 import typer
 
-from services.cli.api import Api, ApiRefused, run, told_by
+from services.cli.api import Api, ApiRefused, content_of, run
 from services.cli.output import AsJson, cell, listed, plain, say, shown, tell
 from shared.domain import reference
 
@@ -104,7 +104,7 @@ async def rows(api: Api, path: str, most: int | None = None, **query: Any) -> As
     """The pages of a list, up to so many rows; says on standard error where there are more."""
     cursor, left = None, most or sys.maxsize
     while left:
-        page = told_by(await api.get(path, **query, cursor=cursor, limit=min(left, _PAGE)))
+        page = content_of(await api.get(path, **query, cursor=cursor, limit=min(left, _PAGE)))
         found, cursor = page["data"], page["next_cursor"]
         if found:
             yield found
@@ -141,7 +141,7 @@ def show(thing: Thing, *, as_json: AsJson) -> None:
     """Print one thing as the API shows it: an incident with its record, a hold, a proposal."""
 
     async def work(api: Api) -> None:
-        found = told_by(await api.get(place(thing)))
+        found = content_of(await api.get(place(thing)))
         tell(found) if as_json else say(shown(found))
 
     run(work)
@@ -235,7 +235,7 @@ async def _one(
     match = {"If-Match": read.headers["ETag"]} if read and versioned else {}
     if ask:
         await api.post(f"{path}?dry_run=true", body, match, repeatable=True)
-        lines = shown(told_by(read)).splitlines() if read else []
+        lines = shown(content_of(read)).splitlines() if read else []
         if dry_run and as_json:
             tell({"action": action.name, "sends": body, "shows": lines})
             return
@@ -245,7 +245,7 @@ async def _one(
             return
         if not agreed():
             raise typer.Abort
-    done = told_by(await api.post(path, body, match, repeatable=bool(match)))
+    done = content_of(await api.post(path, body, match, repeatable=bool(match)))
     brief = " ".join(f"{key}={value}" for key, value in done.items() if key != "id" and isinstance(value, str | int))
     tell(done) if as_json else say(f"{action.name}: done, {brief}")
 

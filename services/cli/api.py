@@ -94,7 +94,8 @@ class Api:
                 answer = await self._client.request(method, path, **call)
                 if answer.status_code not in _BUSY:
                     return _good(answer, kind)
-                why, again = _told(answer), repeatable or _kind(answer) == _PROBLEM  # then it says that nothing is done
+                why = _described(answer)
+                again = repeatable or _kind(answer) == _PROBLEM  # a problem says that nothing is done
                 after = answer.headers.get("Retry-After", "")
                 wait = max(pause, float(after) if after.isdecimal() else 0.0)
             except httpx.TransportError as error:
@@ -125,7 +126,7 @@ def run(work: Callable[[Api], Awaitable[T]]) -> T:
     return asyncio.run(connect())
 
 
-def told_by(answer: httpx.Response) -> dict[str, Any]:
+def content_of(answer: httpx.Response) -> dict[str, Any]:
     """The JSON object of an answer; raises ``ApiRefused`` where it is none."""
     with suppress(ValueError, RecursionError):
         if isinstance(found := json.loads(answer.content), dict):
@@ -136,10 +137,10 @@ def told_by(answer: httpx.Response) -> dict[str, Any]:
 def _good(answer: httpx.Response, kind: str) -> httpx.Response:
     if answer.is_success and _kind(answer) == kind:
         return answer
-    raise ApiRefused(_told(answer))
+    raise ApiRefused(_described(answer))
 
 
-def _told(answer: httpx.Response) -> str:
+def _described(answer: httpx.Response) -> str:
     """A problem (RFC 9457) in one line."""
     try:
         problem = json.loads(answer.content if _kind(answer) == _PROBLEM else b"")

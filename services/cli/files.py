@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from services.cli.api import Api, run, told_by
+from services.cli.api import Api, content_of, run
 from services.cli.output import AsJson, say, tell
 
 suppression = typer.Typer(help="The list of those who get no marketing, through the API (DSR_API_URL, DSR_API_KEY).")
-_AT_ONCE = 10_000
+_PER_CALL = 10_000
 _SHEET = re.compile(r'<section class="sheet" id="([0-9a-f-]{36})">')
 
 
@@ -38,10 +38,10 @@ def check(
 
     async def work(api: Api) -> None:
         out = 0
-        for part in (points[first : first + _AT_ONCE] for first in range(0, len(points), _AT_ONCE)):
+        for part in (points[first : first + _PER_CALL] for first in range(0, len(points), _PER_CALL)):
             asked = [{"type": "email" if "@" in said else "phone", "value": said} for _, said in part]
-            told = told_by(await api.post("/v1/suppression/check", {"contact_points": asked}, repeatable=True))
-            for (line, said), answer in zip(part, told["answers"], strict=True):
+            checked = content_of(await api.post("/v1/suppression/check", {"contact_points": asked}, repeatable=True))
+            for (line, said), answer in zip(part, checked["answers"], strict=True):
                 if answer != "not_suppressed":
                     out += 1
                     each = {"line": line, "contact_point": said, "answer": answer}

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from services.cli.acting import Everything, Limit, json_of, print_rows, request_id, rows
-from services.cli.api import Api, ApiAway, run, told_by
+from services.cli.api import Api, ApiAway, content_of, run
 from services.cli.output import AsJson, plain, say, table, tell
 from services.intake.api.examples import EXAMPLES
 from shared.domain.errors import DsrError
@@ -63,7 +63,7 @@ def submit(
             answer = await api.post(path, body, {"Idempotency-Key": key}, repeatable=True)
         except ApiAway as error:
             raise ApiAway(f"{error}; it is submitted once if you repeat it with --idempotency-key {key}") from None
-        accepted = told_by(answer)
+        accepted = content_of(answer)
         requests = accepted.get("requests", [accepted])
         tell(accepted) if as_json else say("\n".join(map(_accepted, requests)))
         for each in requests if follow else ():
@@ -93,7 +93,7 @@ def show(request_id: RequestId, *, as_json: AsJson) -> None:
     """Print where a request stands: its dates, its answer, and what each system did, in counts."""
 
     async def work(api: Api) -> None:
-        view = told_by(await api.get(f"/v1/requests/{request_id}"))
+        view = content_of(await api.get(f"/v1/requests/{request_id}"))
         tell(view) if as_json else say(shown(view))
 
     run(work)
@@ -162,7 +162,7 @@ async def _follow(api: Api, request_id: str, within: float | None, *, as_json: b
     until = clock() + within if within is not None else math.inf
     with nullcontext() if as_json else Live(console=Console(), auto_refresh=False, transient=True) as live:
         while True:
-            view = told_by(await api.get(path))  # before the timeline, which then has all that led to this state
+            view = content_of(await api.get(path))  # before the timeline, which then has all that led to this state
             entries = [entry async for page in rows(api, f"{path}/timeline") for entry in page]
             keyed = {orjson.dumps(each): each for each in entries}  # an entry may come late, between others
             new = [{"event": "entry", **each} for key, each in keyed.items() if key not in seen]

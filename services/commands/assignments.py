@@ -138,5 +138,5 @@ def _print(filled: Filled, *, as_json: bool) -> None:
     else:
         typer.echo(
             f"{filled.learned} assignments learned or corrected, {filled.ended} ended;"
-            f" {filled.undated} numbers without a period, for which it vouches to nobody"
+            f" {filled.undated} numbers without a period, which it attributes to no account"
         )

@@ -31,7 +31,7 @@ from shared.systems.bus.messages import MalformedReply, answered_by, parse_reply
 from shared.systems.commands import AsJson
 from shared.systems.conformance import live
 from shared.systems.conformance.checks import Findings, lines_of, status
-from shared.systems.conformance.checks import as_json as told
+from shared.systems.conformance.checks import as_json as findings_as_json
 from shared.systems.conformance.live import Live, Seeding
 from shared.systems.contract import Task
 from shared.systems.downstream import Downstream
@@ -64,7 +64,7 @@ def conformance(
         typer.echo(f"dsr: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from None
     if as_json:
-        typer.echo(orjson.dumps({name: told(findings) for name, findings in found.items()}))
+        typer.echo(orjson.dumps({name: findings_as_json(findings) for name, findings in found.items()}))
     else:
         typer.echo("\n".join(line for name, findings in found.items() for line in lines_of(name, findings)))
     raise typer.Exit(status(found.values()))
@@ -166,7 +166,7 @@ class Platform:
         """Removes everybody of the examination from the vault."""
         async with self.pool.acquire() as connection, connection.transaction():
             for table in ("sealed", "subject"):
-                gone = f"DELETE FROM vault.{table} WHERE subject_ref = ANY($1)"  # noqa: S608  # names of ours
+                gone = f"DELETE FROM vault.{table} WHERE subject_ref = ANY($1)"  # noqa: S608  # our names
                 await connection.execute(gone, self.sealed)
 
 

@@ -64,8 +64,8 @@ def new(  # noqa: PLR0913  # each is an option of the command
     now, grant = SystemClock().now(), bounds if role == "channel" else None
     expires_at = now + timedelta(days=days)
     made = asyncio.run(auth.create(PostgresSettings().dsn, role, holder, now, grant, expires_at))
-    told = {"key": made, "key_id": made.split("_")[1], "role": role, "holder": holder, "expires_at": expires_at}
-    typer.echo(orjson.dumps(told) if as_json else made)
+    described = {"key": made, "key_id": made.split("_")[1], "role": role, "holder": holder, "expires_at": expires_at}
+    typer.echo(orjson.dumps(described) if as_json else made)
 
 
 @api_key.command()

@@ -34,6 +34,8 @@ Systems = Annotated[
 def check(over: Over = None, systems: Systems = None, *, as_json: AsJson = False) -> None:
     """Say what is wrong with the policy, and what is still open in it; status 1 if it cannot be used.
 
+    A rule that keeps data longer than a law allows is status 1 too: narrow it by `applies_to`, or shorten it.
+
     Where the downstreams file is at hand, also what of the policy its systems cannot do, or do not say how to do: a
     name of a field that no dataset has, an anchor that none declares. Status 1 then, too; no system is asked.
     """
@@ -46,12 +48,14 @@ def check(over: Over = None, systems: Systems = None, *, as_json: AsJson = False
     points = open_points(read, _today(read))
     against = _against(read, systems) if systems else {}
     if as_json:
-        told = {"usable": True, "version": read.version, "open": points} | ({"systems": against} if systems else {})
-        typer.echo(orjson.dumps(told))
+        described = {"usable": True, "version": read.version, "open": points} | (
+            {"systems": against} if systems else {}
+        )
+        typer.echo(orjson.dumps(described))
     else:
         said = [f"{name}: {each}" for name, says in against.items() for each in says]
         typer.echo("\n".join([f"policy {read.version} can be used", *(f"open: {point}" for point in points), *said]))
-    if against:
+    if against or read.conflicts():
         raise typer.Exit(1)
 
 

@@ -65,7 +65,7 @@ def on(
     typer.echo(f"{name} is on")
     if found:
         typer.echo(f"while it observed it was asked about {len(found)} request(s), and had something of:")
-        typer.echo("\n".join(f"  {each.request_id}  {each.outcome} {each.found}" for each in had) or "  nobody")
+        typer.echo("\n".join(f"  {each.request_id}  {each.outcome} {each.found}" for each in had) or "  no request")
 
 
 @downstreams.command()

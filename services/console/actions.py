@@ -18,7 +18,7 @@ from services.console.roles import WORDS, Power
 from services.intake.access.auth import Caller
 from services.intake.actions import approvals, performing
 from services.intake.actions import kind as offering
-from services.intake.actions.action import Action, Held, settled
+from services.intake.actions.action import TEXTS, Action, Held, settled
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.correspondence import CONFIRM
 from services.intake.actions.kind import Kind
@@ -49,13 +49,12 @@ _LISTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """Something that staff enter; ``back``: the page that lists it."""
+    """Something that staff enter; ``of``: its words, ``back``: the page that lists it."""
 
     path: str
-    title: str
+    of: str
     about: str
     back: str
-    effects: Sequence[str]
     body: type[BaseModel]
     do: Callable[[Services, Caller, Any], Awaitable[str]]
 
@@ -76,38 +75,10 @@ async def _incident(services: Services, caller: Caller, said: IncidentFound) -> 
         return f"/incidents/{(await record.enter(tx, said, caller)).incident_id}"
 
 
-NEW_REQUEST: Final = New(
-    "/new",
-    "Enter a request",
-    "A letter, a mail or a call",
-    "/",
-    (
-        "It becomes a request, or several as one case, dated by the day on which it came.",
-        "The person gets an acknowledgement. Entering it proves nothing: we ask for proof of identity as usual.",
-    ),
-    EnteredByHand,
-    _request,
-)
-NEW_HOLD: Final = New(
-    "/holds/place",
-    "Place a hold",
-    "Data of a person that a case needs",
-    "/holds",
-    (
-        "No erasure and no retention run touches these data until two people, or a review, lift the hold.",
-        "You own it. The identities are sealed, and are not shown again.",
-    ),
-    HoldPlaced,
-    _hold,
-)
+NEW_REQUEST: Final = New("/new", "requests/create", "A letter, a mail or a call", "/", EnteredByHand, _request)
+NEW_HOLD: Final = New("/holds/place", "holds/create", "Data of a person that a case needs", "/holds", HoldPlaced, _hold)
 NEW_INCIDENT: Final = New(
-    "/incidents/new",
-    "Enter an incident",
-    "An incident that was found elsewhere",
-    "/incidents",
-    ("A record is opened. You own it, unless you have handled its request.",),
-    IncidentFound,
-    _incident,
+    "/incidents/new", "incidents/create", "An incident that was found elsewhere", "/incidents", IncidentFound, _incident
 )
 
 
@@ -143,10 +114,10 @@ class Actions:
             if new is NEW_HOLD:
                 choices = {**choices, "reason": [*hold_policy().reasons.items()]}
             decision = Decision(
-                title=new.title,
+                title=TEXTS[new.of].title,
                 about=new.about,
                 back=new.back,
-                effects=new.effects,
+                effects=TEXTS[new.of].effects,
                 do=lambda services, _, said: new.do(services, person_of(visit).caller, said),
                 body=new.body,
                 asks=fields_of(new.body.model_json_schema(), choices),

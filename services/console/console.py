@@ -221,7 +221,7 @@ def _within(request: Request) -> str:
     return request.url.path.removeprefix(BASE) + query
 
 
-_READ_AS: Mapping[str, str] = {"blast_radius": "more than one request may touch"}
+_READ_AS: Mapping[str, str] = {"limit_exceeded": "more than one request may touch"}
 _TITLES: Mapping[type[Exception], str] = {
     FormExpired: "This page was open for too long",
     errors.TooManyCalls: "Too many requests",

@@ -46,8 +46,8 @@ def clock(works: Works, incident: IncidentRow) -> str:
     """Returns what is left of the 72 hours, in full hours."""
     if incident.closed_at:
         return f"closed {local(works, incident.closed_at)}"
-    if incident.told_at:
-        return f"authority notified {local(works, incident.told_at)}"
+    if incident.notified_at:
+        return f"authority notified {local(works, incident.notified_at)}"
     left = (incident.notify_by - works.services.unit_of_work.clock.now()).total_seconds()
     hours, until = int(abs(left) // _HOUR), local(works, incident.notify_by)
     return (

@@ -188,8 +188,8 @@ def read(token: str, keys: KeySet, settings: ConsoleSettings, nonce: str, now: d
     """Reads who has signed in; the token must answer the sign-in with that nonce.
 
     Raises:
-        NotSignedIn: the token is not of that provider, not for us, not of now, not an answer to our question, or says
-            nothing of a second factor, of who it is, or of a role.
+        NotSignedIn: the token is of another provider or audience, expired, or no answer to our question; or it lacks a
+            second factor, a name or a role.
     """
     if len(token) > _LONGEST_TOKEN:
         raise NotSignedIn("the token of the provider is longer than any that we read")

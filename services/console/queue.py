@@ -16,10 +16,11 @@ from services.intake.actions.approvals import REQUESTS
 from services.intake.actions.registry import KINDS
 from services.intake.core.errors import BadRequest
 from services.intake.queries import worklist
-from services.intake.queries.worklist import Filters, Place, Waits
+from services.intake.queries.worklist import Cursor, Filters
 from services.intake.request.aggregate import Request
 from services.intake.request.blockers import blocked_by
 from services.intake.request.lifecycle import State
+from services.intake.request.stored_request import Waits
 from services.intake.store import lookup
 from services.web.site import Visit
 from shared.domain.rights import Right
@@ -54,7 +55,7 @@ class _Query(BaseModel, extra="forbid"):
     right: Right | None = None
     due: Literal["overdue", "soon"] | None = None
     system: Annotated[str, Field(max_length=_LONGEST, pattern=r"^[^\x00-\x1f\x7f]*$")] | None = None
-    after: Annotated[Place, PlainValidator(Place.read)] | None = None
+    after: Annotated[Cursor, PlainValidator(Cursor.read)] | None = None
 
 
 def routes(console: Console) -> list[BaseRoute]:

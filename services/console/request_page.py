@@ -177,7 +177,7 @@ def _undelivered(letters: Iterable[ListedLetter]) -> Iterator[tuple[ListedLetter
     """Yields each letter that is not delivered, with its status and what that means."""
     for each in letters:
         state = each.state or ""
-        if means := [*delivery.why(state, each.tells)]:
+        if means := [*delivery.why(state, each.on_delivery)]:
             yield each, (delivery.stands(each.kind, state, each.fault), *means)
 
 

@@ -15,6 +15,7 @@ from services.console.console import NAVIGATION, Console, Link, Person, Works, l
 from services.console.roles import Power
 from services.intake.access import key_suspension
 from services.intake.actions import approvals, performing
+from services.intake.actions.action import TEXTS
 from services.intake.actions.identity import WHY
 from services.intake.actions.registry import KINDS
 from services.intake.api.recipients import silent
@@ -286,7 +287,7 @@ LISTS: Final = {
         ),
     ),
     "/post": (
-        _letters("Needs attention", "It has come back, or has no usable address.", "person", None),
+        _letters("Needs attention", "It has come back, or has no usable address.", "needs_attention", None),
         _letters("To be posted", "Print them, put them in the post, and mark each as posted.", "waiting", "post"),
         _letters(
             "To be sent by e-mail",
@@ -339,7 +340,7 @@ async def _read(works: Works, visit: Visit, table: Table) -> dict[str, Any]:
     links: Sequence[Sequence[Link]] = [table.offers(view, each) if table.offers else () for each in found]
     if table.kind:
         links = await actions.offered(works, table.kind, ((getattr(row, table.key), row) for row in found), person)
-    above = [Link(table.new.path, table.new.title)] if table.new and person.may(Power.HANDLE) else []
+    above = [Link(table.new.path, TEXTS[table.new.of].title)] if table.new and person.may(Power.HANDLE) else []
     if table.prints and found:
         every = f"Print the first {ROWS} letters" if more or after else "Print all letters to be posted"
         above.append(Link("/post/print", every))

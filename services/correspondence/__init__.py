@@ -1,6 +1,7 @@
-"""Renders letters, sends them by SMTP or to the print queue, and reads the mailbox.
+"""Renders letters, sends them by e-mail, and reads the mailbox.
 
-Intake decides what is sent and keeps the facts; this service reports what became of each letter.
+`handlers` renders what intake asks for, `post` sends it over SMTP, and `mail` reads incoming mail over IMAP.
+Intake decides what is sent, keeps the facts and the print queue; this service reports what became of each letter.
 It opens vault rows of letters and mail alone.
-May import `shared`. It shares no code with another service.
+May import `shared`, and no other service.
 """

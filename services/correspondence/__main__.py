@@ -22,8 +22,8 @@ def configure() -> None:
     service.on(NoticeRequested, Handlers(Renderer(PolicySettings().read_processing()), wakeup).request)
     mail_policy()  # a mistake in it is seen at the start, and not with each mail
     smtp = SmtpSettings()
-    service.also(partial(post.run, settings=smtp, wakeup=wakeup), post.forget)
-    service.also(partial(reading.run, settings=ImapSettings(), smtp=smtp))
+    service.add_loops(partial(post.run, settings=smtp, wakeup=wakeup), post.forget)
+    service.add_loops(partial(reading.run, settings=ImapSettings(), smtp=smtp))
 
 
 if __name__ == "__main__":

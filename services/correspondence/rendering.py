@@ -19,7 +19,7 @@ from shared.domain.wording import WORDINGS
 TEMPLATES = WORDINGS.parent / "letters" / "templates"
 
 _NOTHING: Mapping[str, Field] = {
-    **dict.fromkeys(("about", "besides", "cause", "code", "explanation", "fetch", "follows", "name", "reason"), ""),
+    **dict.fromkeys(("about", "also", "cause", "code", "explanation", "fetch", "follows", "name", "reason"), ""),
     **dict.fromkeys(("done", "others", "remains", "stays"), Lines()),
     "to_correct": "",
 }
@@ -37,7 +37,7 @@ class Renderer:
         """Returns the text of a letter.
 
         Where a right is limited it names the authority of the reader's country, or where all are found. A field
-        ``besides`` is a paragraph before that. What people wrote is quoted as they wrote it.
+        ``also`` is a paragraph before that. What people wrote is quoted as they wrote it.
 
         Raises:
             KeyError: a field of the words of that letter is missing.

@@ -16,16 +16,15 @@ service = Service("deadline")
 
 def configure() -> None:
     """Reads the policy and adds the handlers and loops; raises ``Misconfigured``."""
-    policy = PolicySettings().read_time_limits()
-    now = SystemClock().now()
-    calendar(policy.commitment.staff_calendar).is_working_day(now.date())  # reads it before a request waits
+    policy, settings = PolicySettings().read_time_limits(), DeadlineSettings()
+    calendar(policy.commitment.staff_calendar).is_working_day(SystemClock().now().date())  # before a request waits
     Deadlines(policy, service.fulfilments).subscribe(service)  # every event that moves a clock
     for operation in (Operation.ESCALATE, Operation.FLAG):
-        service.works(operation, concludes=partial(notifications.record, service.fulfilments))
-    settings = DeadlineSettings()
-    service.also(partial(timers.run, policy=policy, settings=settings, fulfilments=service.fulfilments))  # one poll
-    service.also(partial(statistics.run, policy=policy))  # the SLA metrics
-    service.also(partial(assignments.run, settings=settings))  # the number register
+        service.add_worker(operation, concludes=partial(notifications.record, service.fulfilments))
+    poll = partial(timers.run, policy=policy, settings=settings, fulfilments=service.fulfilments)
+    service.add_loops(poll)
+    service.add_loops(partial(statistics.run, policy=policy))  # the SLA metrics
+    service.add_loops(partial(assignments.run, settings=settings))  # the number register
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def forward(clock: Clock, event: RequestForwarded, policy: TimeLimitPolicy) -> C
 
 def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clock:
     """Extends the time limit to the day of the event, unless the letter came too late (Art. 12(3))."""
-    if event.told_at >= limits(clock.arrival, policy).commit_due_instant:
+    if event.notified_at >= limits(clock.arrival, policy).commit_due_instant:
         return clock
     extended = replace(clock, due_on=event.due_on, promised_on=clock.promised_on or clock.due_on)
     return recount(_reported(extended), event, policy)

@@ -30,7 +30,7 @@ from shared.domain.events import (
     RequestRedated,
     RequestReopened,
     RequestVerified,
-    RetryDecided,
+    RetryRequested,
     TimerKind,
 )
 from shared.domain.operations import Operation
@@ -68,7 +68,7 @@ class Deadlines:
         service.on(PartAnswered, self.part_answered)
         service.on(FulfilmentCompleted, self.fulfilled)
         service.on(FulfilmentBlocked, retention.track, right=Right.ERASURE)
-        service.on(RetryDecided, retention.let_go, right=Right.ERASURE)
+        service.on(RetryRequested, retention.let_go, right=Right.ERASURE)
 
     async def received(self, events: Sequence[RequestReceived], tx: UnitOfWork) -> None:
         """Computes the dates of a request once and starts its clock."""

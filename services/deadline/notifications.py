@@ -88,7 +88,9 @@ async def open_digest(fulfilments: Fulfilments, tx: UnitOfWork, policy: TimeLimi
     lines += ["and more"] * (len(near) > LISTED)
     for system in await to_announce(tx.connection):
         had = [str(each.request_id) for each in await findings(tx.connection, system) if each.found]
-        lines.append(f"{system} was switched on; before, it had something of: {', '.join(had[-LISTED:]) or 'nobody'}")
+        lines.append(
+            f"{system} was switched on; before, it had something of: {', '.join(had[-LISTED:]) or 'no request'}"
+        )
     details: dict[str, JsonValue] = {"level": "digest", "lines": [*lines]}
     if near:
         details |= {"level": "daily_page", "escalate_to": [*rules.daily_page_to]}

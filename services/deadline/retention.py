@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from services.deadline import repository
 from services.deadline.clock import Timer
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDecided, TimerFired, TimerKind
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryRequested, TimerFired, TimerKind
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Policy, release
@@ -94,15 +94,16 @@ def _due_at(report: TaskReport, policy: Policy, today: date) -> datetime | None:
 def _end_of(kept: Kept, policy: Policy, today: date) -> datetime | None:
     """Returns the end of the first day on which the data go or are reduced, in our zone and the rule's zone.
 
-    The day is the earlier one of the letter and today's policy. An unsigned rule does not shorten it.
+    The day is the earlier one of the letter and today's policy. An unsigned rule does not shorten it. What stays while
+    a state lasts is searched again on the review day of its rule.
     """
-    if kept.first is None:
-        return None
-    rule, days = policy.rule(kept.rule), [kept.first, *((kept.reduced,) if kept.reduced else ())]
+    rule, days = policy.rule(kept.rule), [each for each in (kept.first, kept.reduced) if each]
+    if rule and rule.review and kept.first is None:
+        days.append(release(rule.review, today, policy.zone_of(rule)).last_day)
     if rule and rule.period and kept.anchor and rule.signed(today):
         days.append(release(rule.period, kept.anchor, policy.zone_of(rule)).last_day)
     zones = {policy.controller.zone} | ({policy.zone_of(rule)} if rule else set())
-    return max(end_of(min(days), (each,)) for each in zones)
+    return max(end_of(min(days), (each,)) for each in zones) if days else None
 
 
 async def redate(tx: UnitOfWork) -> int:
@@ -120,7 +121,7 @@ async def redate(tx: UnitOfWork) -> int:
     return len(moved)
 
 
-async def let_go(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
+async def let_go(events: Sequence[RetryRequested], tx: UnitOfWork) -> None:
     """Releases data without a day after an officer's decision, if the request was answered."""
     clocks = await repository.of(tx.connection, [event.request_id for event in events])
     answered = [about for about, clock in clocks.items() if clock.responded_at]

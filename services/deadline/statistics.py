@@ -153,8 +153,8 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
     ANSWERED_BY_OUTCOME.clear()
     _set(ANSWERED_BY_OUTCOME, (), await connection.fetch(ANSWERED, since))
     responded = await connection.fetch(RESPONDED, since)
-    for role, told in (("controller", TIME_TO_RESPOND), ("processor", PROCESSOR_DAYS)):
-        told.put({row["right"]: Ranks(row["n"], *row["days"]) for row in responded if row["role"] == role})
+    for role, metric in (("controller", TIME_TO_RESPOND), ("processor", PROCESSOR_DAYS)):
+        metric.put({row["right"]: Ranks(row["n"], *row["days"]) for row in responded if row["role"] == role})
     forwarded = [row for row in responded if row["role"] == "processor"]
     in_time = [("yes", row["in_time"]) for row in forwarded] + [("no", row["n"] - row["in_time"]) for row in forwarded]
     _set(PROCESSOR_FORWARDED, product(_YES_NO), in_time)

@@ -14,21 +14,17 @@ service = Service("erasure")
 service.on(events.RequestVerified, partial(fulfilling.begin, Operation.ERASE, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
-service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
+service.on(events.RetryRequested, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
 service.on(events.AnswerDecided, partial(handlers.answer, service.fulfilments), right=Right.ERASURE)
 service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=Right.ERASURE)
-service.on(
-    events.TaskRecorded, partial(fulfilling.record, service.fulfilments, service.conclusions), right=Right.ERASURE
-)
+record = partial(fulfilling.record, service.fulfilments, service.conclusions)
+service.on(events.TaskRecorded, record, right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)
-service.works(Operation.ERASE, concludes=handlers.finish)
-for ended in (events.TimerFired, events.HoldLifted):
-    service.on(ended, partial(handlers.release, service.fulfilments), right=Right.ERASURE)
-precedence.join(service)  # waits for a copy or a restriction of the same person
-planning.join(service)  # previews: what an erasure would do
-exemptions.join(service)
-service.also(run.run)  # the nightly retention run
+service.add_worker(Operation.ERASE, concludes=handlers.finish)
+for each in (handlers, precedence, planning, exemptions):
+    each.join(service)
+service.add_loops(run.run)  # the nightly retention run
 
 if __name__ == "__main__":
     service.run()

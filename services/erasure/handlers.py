@@ -1,22 +1,30 @@
 """Handles answers, completed work, the subject's key and deferred erasures."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from services.erasure import keys
+from shared.app.service import Service
 from shared.domain.events import AnswerDecided, HoldLifted, RequestClosed, TimerFired, TimerKind
 from shared.domain.operations import Operation
 from shared.domain.policy_files import suppression_policy
 from shared.domain.proofs import proved
 from shared.domain.rights import Level, Outcome, Right
 from shared.fulfilment import reports
-from shared.fulfilment.at_once import suppress
 from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.immediate_stop import suppress
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
 _NOT_ERASED = frozenset({Outcome.FORWARDED, Outcome.REFUSED})
 _LEAST: Level = "L1"
 """The least assurance level: a stated identity without proof may belong to another person."""
+
+
+def join(service: Service) -> None:
+    """Subscribes the erasure of what was kept, once its day has come or its hold has ended."""
+    for ended in (TimerFired, HoldLifted):
+        service.on(ended, partial(release, service.fulfilments), right=Right.ERASURE)
 
 
 async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:

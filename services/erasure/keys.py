@@ -95,7 +95,7 @@ async def promised_periods(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[
             for rule in said
         }
     return {
-        request_id: {"told": dict[str, JsonValue](systems), KEPT_ROWS: rows[request_id]}
+        request_id: {"announced": dict[str, JsonValue](systems), KEPT_ROWS: rows[request_id]}
         for request_id, systems in periods.items()
     }
 

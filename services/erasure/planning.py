@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 from services.erasure import keys
 from shared.app.service import Service
 from shared.domain.errors import NotSupported
-from shared.domain.events import ErasurePlanned, PlanAsked
+from shared.domain.events import ErasurePlanned, PreviewRequested
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments, stands
@@ -31,11 +31,11 @@ _CANNOT_SAY = "it has no way to say beforehand what it would erase"
 
 def join(service: Service) -> None:
     """Subscribes the handlers of previews."""
-    service.on(PlanAsked, partial(plan, service.fulfilments), right=Right.ERASURE)
-    service.works(Operation.PLAN, concludes=partial(planned, service.fulfilments))
+    service.on(PreviewRequested, partial(plan, service.fulfilments), right=Right.ERASURE)
+    service.add_worker(Operation.PLAN, concludes=partial(planned, service.fulfilments))
 
 
-async def plan(fulfilments: Fulfilments, events: Sequence[PlanAsked], tx: UnitOfWork) -> None:
+async def plan(fulfilments: Fulfilments, events: Sequence[PreviewRequested], tx: UnitOfWork) -> None:
     """Opens a dry run in every system; the latest one of a request replaces any other."""
     latest = {event.request_id: event for event in events}
     await tx.connection.execute(_OLD, list(latest))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.export import due
 from services.export.answered import is_listed
-from shared.domain.events import AnswerDecided, RequestClosed, RequestWithdrawn, RetryDecided
+from shared.domain.events import AnswerDecided, RequestClosed, RequestWithdrawn, RetryRequested
 from shared.domain.rights import Outcome
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import reports
@@ -14,11 +14,11 @@ from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
+async def retry(fulfilments: Fulfilments, events: Sequence[RetryRequested], tx: UnitOfWork) -> None:
     """Retries what is blocked; a system that starts over is collected again."""
-    anew = await fulfilments.retry(tx, [event.request_id for event in events])
+    restarted = await fulfilments.retry(tx, [event.request_id for event in events])
     for event in events:
-        if systems := anew.get(event.request_id):
+        if systems := restarted.get(event.request_id):
             await tx.vault.drop_given(tx.connection, event.subject, systems)
 
 

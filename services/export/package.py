@@ -93,11 +93,11 @@ async def _explain(archive: Archive, known: Mapping[str, Category], about: About
     Where a customer has asked they decide about the data, so what these are for is theirs to say.
     """
     details = texts_of(about.request.language).details
-    told = [
+    steps = [
         {"at": each.at, "what": each.action} | {name: each.detail[name] for name in details if name in each.detail}
         for each in about.request.steps
     ]
-    await archive.add(STEPS, b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in told))
+    await archive.add(STEPS, b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in steps))
     report = await asyncio.to_thread(page.render, known, about.request, list(archive.files), about.at)
     await archive.add(REPORT, report)
 

@@ -99,7 +99,7 @@ async def check(
         content = sealed(now, right, matched, due.package_id)
         async with begin() as connection:
             await vault.seal(connection, [Sealing(due.subject_ref, FOUND_BY, due.source, content)], now)
-    if not parts:  # what is in no system, but on a list of our own: there is no row that could be somebody else's
+    if not parts:  # in no system, only on our own list: there is no row that could belong to a different person
         nothing = sealed(now, right, [], due.package_id)
         async with begin() as connection:
             await vault.seal(connection, [Sealing(due.subject_ref, FOUND_BY, due.source, nothing)], now)
@@ -168,7 +168,7 @@ class PackageBuilder:
             return False
         async with alive(name, heartbeats):
             again = await self.make(due)
-            if again is not None:  # at once, perhaps: what is not given back is nobody's while this process lives
+            if again is not None:  # perhaps with no wait: what is not given back stays leased while this process lives
                 await retry_while_unavailable(partial(self._postpone, due, again), name, heartbeats)
         return True
 
@@ -309,13 +309,13 @@ async def _collected(tx: UnitOfWork, due: Due) -> Collected | None:
 
 
 def _say(tx: UnitOfWork, due: Due, done: Completed, package_id: UUID | None) -> None:
-    """Publishes what is done; a person on our own list alone is never told "no data"."""
+    """Publishes what is done; the answer to a person who is only on our own list never says "no data"."""
     if due.decided:
         tx.publish(done.reported(package_id))
         return
-    told = done.event(package_id)
+    event = done.event(package_id)
     alone = package_id is not None and done.outcome is Outcome.NO_DATA
-    tx.publish(told.model_copy(update={"outcome": Outcome.FULFILLED}) if alone else told)
+    tx.publish(event.model_copy(update={"outcome": Outcome.FULFILLED}) if alone else event)
 
 
 async def _in_its_place(tx: UnitOfWork, due: Due) -> None:
@@ -334,8 +334,8 @@ def _lacks(found: Mapping[str, Category], about: About) -> Mapping[str, JsonValu
 def _log_built(tx: UnitOfWork, done: Completed, sealed: Chunked, records: int, also: Mapping[str, JsonValue]) -> None:
     detail: dict[str, JsonValue] = {"bytes": sealed.size, "sha256": sealed.sha256, "records": records}
     missing: JsonValue = [*reports.undone(done)]
-    told = {**detail, **also} | ({"missing": missing} if missing else {})
-    tx.log_evidence(done.request_id, "package.built", told)
+    known = {**detail, **also} | ({"missing": missing} if missing else {})
+    tx.log_evidence(done.request_id, "package.built", known)
 
 
 async def withhold(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:

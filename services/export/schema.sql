@@ -5,7 +5,7 @@ CREATE TABLE package_due (
     fulfilment_id uuid        NOT NULL,
     request_id    uuid        NOT NULL,
     subject_ref   uuid        NOT NULL,
-    decided       boolean     NOT NULL,      -- two persons have decided the answer, of what there is; else all is collected
+    decided       boolean     NOT NULL,      -- two people have decided the answer, of what there is; else all is collected
     due_on        date        NOT NULL,
     attempt       int         NOT NULL DEFAULT 0,
     not_before    timestamptz NOT NULL,      -- not to be tried again before

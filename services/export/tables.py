@@ -1,7 +1,7 @@
 """Tables of a package: CSV as RFC 4180 has it, which no spreadsheet takes for formulas; pure.
 
-Where lists are separated by semicolons or tabs, as in much of Europe, a spreadsheet may cut a line there and compute
-what then begins a cell, so that is marked as well.
+In much of Europe lists are separated by semicolons or tabs: a spreadsheet may cut a line there and compute what then
+begins a cell. That is marked as well.
 """
 
 import csv
@@ -15,8 +15,8 @@ from pydantic import JsonValue
 from services.export.pieces import Piece
 
 MARK = "'"
-"""Stands before what a spreadsheet would compute, or what begins with it, where a text begins and after a separator in
-it: whoever takes it away there has the text."""
+"""Precedes what a spreadsheet would compute, or what begins with it, at the start of a text and after a separator in
+it; without it the text is as stored."""
 _COMPUTED = rf"[=@+\-\uff1d\uff20\uff0b\uff0d{MARK}]"
 _PASSED_OVER = r"\s\"\ufeff\u200b-\u200f\u2060"
 """Characters that may come before it at the beginning of a cell."""

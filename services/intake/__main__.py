@@ -3,11 +3,10 @@
 from functools import cache, partial
 
 from services.intake import app
-from services.intake.events import listener
-from services.intake.events.handlers import Handlers
-from services.intake.jobs import expiry, orphans, resuming
+from services.intake.events import handlers, listener
+from services.intake.jobs import expiry, resuming
 from services.intake.packages import downloads, releases
-from services.intake.queries import statistics
+from services.intake.queries import figures
 from services.intake.recipients import digests
 from services.intake.settings import IntakeSettings
 from services.intake.submission.accepting import Submissions
@@ -17,15 +16,14 @@ service = Service("intake")
 
 
 def configure() -> None:
-    """Reads letters, reasons and emitters, and says what is heard and done; raises ``Misconfigured``."""
-    Handlers.configured().subscribe(service)
+    """Reads letters, reasons and emitters, and registers handlers and loops; raises ``Misconfigured``."""
     settings = IntakeSettings()
-    submissions = cache(partial(Submissions.of, settings=settings))
-    emitters = settings.read_emitters()
-    service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
+    submissions, emitters = cache(partial(Submissions.of, settings=settings)), settings.read_emitters()
+    handlers.Handlers.configured().subscribe(service)
+    service.serve(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
     listener.join(service, emitters, submissions)
-    service.also(*(each.run for each in (statistics, resuming, expiry, digests)))
-    service.also(*(partial(each.run, settings=settings) for each in (orphans, downloads, releases)))
+    service.add_loops(*(each.run for each in (figures, resuming, digests)))
+    service.add_loops(*(partial(each.run, settings=settings) for each in (downloads, expiry, releases)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The application: a door, behind it FastAPI's routes, and past them the two that are submitted to."""
+"""Builds the application of intake: admission, around probes, documentation, portal, console and the API."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +16,9 @@ from services.console import mounting as console
 from services.intake.access.auth import ApiKeys
 from services.intake.actions.deciding import Deciding
 from services.intake.api import actions, downloads, integrations, plans, recipients, requests, resources, submissions
+from services.intake.api.admission import Admission
 from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.document import Api
-from services.intake.api.door import Door
 from services.intake.api.problems import EVERYWHERE, HANDLERS
 from services.intake.identity.proving import identity_policy
 from services.intake.letters.rendering import Letters
@@ -36,11 +36,11 @@ from shared.domain.user_events import Emitter
 from shared.runtime.settings import PolicySettings
 
 _MODULES = (submissions, requests, downloads, plans, recipients, integrations, actions, resources)
-"""In the order in which a path is looked for: the general ones come last."""
+"""In the order in which a path is matched: general paths come last."""
 
 
 def describe() -> Api:
-    """The API with all its routes, without the services that they work with."""
+    """Returns the API with all its routes, for its document; the services that they need are missing."""
     api = Api(
         title="Data subject requests",
         version=__version__,
@@ -61,7 +61,7 @@ def describe() -> Api:
 
 @cache
 def _built() -> Api:
-    """Returns the described API with its routes built: FastAPI else builds each one at the first request (0.3 s)."""
+    """Returns the API with its routes built, which takes 0.3 s, so that the first request need not wait for it."""
     api = describe()
     nowhere = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
     for route in api.router.routes:
@@ -76,10 +76,9 @@ def build(
     submissions_of: Callable[[Running], Submissions] | None = None,
     emitters: Mapping[str, Emitter] | None = None,
 ) -> ASGIApp:
-    """The API over a running service, and its probes; ``settings``: those of the environment, if none are given.
+    """Returns the application over a running service; ``settings``, ``emitters``: by default those of the environment.
 
-    ``submissions_of``: what accepts submissions there, if anything else submits as well. ``emitters``: who tells of
-    users, by the file that the settings name if none are given.
+    ``submissions_of``: builds what accepts submissions; by default only the API submits.
     """
     settings = settings or IntakeSettings()
     unit_of_work, over = running.unit_of_work, running.unit_of_work.policy.overlay
@@ -108,11 +107,12 @@ def build(
     sites = [*portal.mounted(services, links), *console.mounted(services)]
     inside = Starlette(routes=[*probes, *documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
-    return Door(inside, submissions.direct(services), api_keys, settings, partial(lookup.named, unit_of_work.pool))
+    find = partial(lookup.named, unit_of_work.pool)
+    return Admission(inside, submissions.unrouted(services), api_keys, settings, find)
 
 
 def documentation(api: Api) -> list[BaseRoute]:
-    """Swagger UI at ``/docs``, which loads nothing from elsewhere."""
+    """Returns the routes of Swagger UI at ``/docs``, which loads nothing from another host."""
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=api.title,

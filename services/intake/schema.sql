@@ -1,126 +1,67 @@
--- Which systems a request has reports of, as an array: its statistics tell a rare system from a common one, also of what is closed.
+-- The systems that have reported on a request. An index of this expression has statistics: they tell a rare system from a common one.
 CREATE FUNCTION request_systems(tasks jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT array_agg(DISTINCT task ->> 'system') FROM jsonb_array_elements(tasks) AS task
 $$;
 
--- A request and where it stands; who it is about is in the vault only.
+-- A request and its state. Personal data about its subject is in the vault only. Queries read the columns; the other facts of a request,
+-- of which most have few, are in one column (`repository`).
 CREATE TABLE request (
-    request_id     uuid PRIMARY KEY,         -- a UUIDv7: in the order of acceptance
+    request_id     uuid PRIMARY KEY,         -- a UUIDv7: sorts by the time of acceptance
     subject_ref    uuid        NOT NULL,
     "right"        text        NOT NULL,
     scope          text,
     channel        text        NOT NULL,
     key_id         text        NOT NULL,     -- the API key that submitted it
+    tenant         text,                     -- the customer whose instruction it is
+    case_id        uuid,                     -- the first request of the message that asked for several rights
     accepted_at    timestamptz NOT NULL,
-    version        bigint      NOT NULL DEFAULT 1,  -- one more with each change: its entity tag
+    version        bigint      NOT NULL DEFAULT 1,  -- rises with each change: the entity tag
     state          text        NOT NULL,
-    received_at    timestamptz NOT NULL,     -- with the zones of controller and subject: its arrival
-    zones          text        NOT NULL DEFAULT '',  -- separated by commas
-    calendar       text        NOT NULL DEFAULT '',
-    role           text        NOT NULL DEFAULT 'controller',  -- what we are for the data
+    received_at    timestamptz NOT NULL,
+    role           text        NOT NULL DEFAULT 'controller',  -- our role for these data
     due_on         date        NOT NULL,
-    calc_version   text        NOT NULL DEFAULT '',  -- rules, policy and holidays that it was computed with
     outcome        text,
-    responded_at   timestamptz,
+    responded_at   timestamptz,              -- when the answer reached the subject
     closed_at      timestamptz,
-    package_id     uuid,
-    downloads      integer     NOT NULL DEFAULT 0,  -- how often the package was handed out
-    downloaded     uuid,                     -- which one that was: a later one is counted anew
-    lifted_at      timestamptz,              -- of a restriction: when every system had lifted it
-    package_checked_at timestamptz,          -- when its rows were last checked, since it was made
-    package_fault  text,                     -- why it is withheld since then
-    tasks          jsonb,                    -- what the downstreams reported, in counts
-    warning        text,                     -- the latest milestone of its deadline, if one has come
-    extended       boolean     NOT NULL DEFAULT false,
-    finished       text,                     -- outcome of the work that ended while a question was open
-    decided        text,                     -- how two persons have decided to answer it, once it is known what is done
-    owed           boolean     NOT NULL DEFAULT false,  -- what was missing then is still to be done
-    question       jsonb,                    -- the question that is, or stayed, open
-    suspended      boolean     NOT NULL DEFAULT false,  -- its work begins once its API key is released
-    resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
-    resumed        boolean     NOT NULL DEFAULT false,  -- a late answer has: its due date follows from that
-    proved_account bytea,                    -- keyed fingerprints of what is proved of who asks
-    proved_email   bytea,
-    postponed      boolean     NOT NULL DEFAULT false,  -- an erasure that waits for other requests of the person
-    tenant         text,
-    instruction_id text,
-    -- Where the subject lives (ISO 3166), if anybody has said it: the holidays of a request are somebody's also where nobody has.
-    country        text,
-    -- When the subject was told that what a request had restricted is lifted (Art. 18(3)); null while it is not.
-    lift_told_at   timestamptz,
-    -- What is told of a package after it was made: that it is no longer kept, or is being made anew.
-    package_gone   uuid,                     -- the package that was fetched as often as it may be, or expired
-    renewing     boolean NOT NULL DEFAULT false,
-    -- Up to which change of the register of numbers a request that waits because of one was looked at.
-    register_seen_at timestamptz,
-    -- When a customer of ours who decides about the data got the request, and when they replied.
-    forwarded_at          timestamptz,
-    controller_replied_at timestamptz,
-    -- Restrictions of the same person oppose an erasure.
-    opposed        boolean     NOT NULL DEFAULT false,
-    -- Who has asked has not shown who they are, and it is done all the same: so nothing is told that tells who is a customer.
-    anonymous      boolean     NOT NULL DEFAULT false,
-    -- The language in which the subject is written to: what they have asked for, else that of their country (shared/policy/languages/languages.toml).
-    language       text        NOT NULL DEFAULT 'en' CHECK (language ~ '^[a-z]{2}$'),
-    -- What came in one message: the request of its first right, by whose id the person knows all of them.
-    case_id        uuid,
-    -- Of a withdrawal of consent (Art. 7(3)): to what, and the proof that outlives the identities: by whom, which text they had consented to.
-    purposes       text[]      NOT NULL DEFAULT '{}',
-    consent_text   text,
-    withdrawn_by   bytea[],                  -- keyed fingerprints of what they have stated of themselves
-    -- Of a package that fits: by what that was found, so that it is not read again until any of that is other.
-    package_checked_as bytea,
-    -- What is closed and not done: its answer has not reached the person, or a part of it is still owed. It is open to the privacy team.
-    unfinished     boolean     NOT NULL GENERATED ALWAYS AS (
-        state = 'closed' AND (responded_at IS NULL OR renewing OR owed AND outcome IS NOT DISTINCT FROM 'partially_fulfilled'
-            AND jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (exists(@.failure) || !exists(@.outcome))'))) STORED,
-    systems        text[] GENERATED ALWAYS AS (request_systems(tasks)) STORED,
-    waits          text GENERATED ALWAYS AS (CASE
-        WHEN package_fault IS NOT NULL AND package_gone IS DISTINCT FROM package_id THEN 'package'
-        WHEN state = 'closed' THEN CASE
-            WHEN jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (@.operation == "lift"
-                && (exists(@.failure) || !exists(@.outcome)))') THEN 'person'
-            WHEN outcome IN ('fulfilled', 'partially_fulfilled', 'assisted')
-            AND jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (@.outcome == "retained"
-                && (exists(@.failure) || exists(@.kept[*] ? (exists(@.period) && !exists(@.first)))))') THEN 'person' END
-        WHEN suspended THEN 'key'
-        WHEN postponed THEN 'others'
-        WHEN state = 'awaiting_identity' THEN 'proof'
-        WHEN state = 'awaiting_clarification' THEN 'reply'
-        WHEN state = 'awaiting_decision' THEN 'person'
-    END) STORED
+    owed           boolean     NOT NULL DEFAULT false,  -- a part was still to be done at the answer
+    tasks          jsonb,                    -- reports of the systems, in counts
+    facts          jsonb       NOT NULL DEFAULT '{}',  -- all other fields of the request that differ from their default
+    open           boolean     NOT NULL DEFAULT true,  -- not closed; or the answer has not arrived, or a part is owed
+    waits          text,                     -- what it waits for (`Waits`): person, proof, reply, others, key
+    register_seen_at timestamptz             -- the change of the number register for which it was last looked at
 ) WITH (fillfactor = 70);
-CREATE INDEX request_open ON request (due_on, request_id) WHERE state <> 'closed';
-CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
-CREATE INDEX request_package ON request (responded_at) WHERE package_id IS NOT NULL;
-CREATE INDEX request_waiting ON request (state, "right")
-    WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
-CREATE INDEX request_postponed ON request (request_id) WHERE postponed AND state <> 'closed';
-CREATE INDEX request_suspended ON request (key_id) WHERE suspended;
+CREATE INDEX request_open ON request (due_on, request_id) WHERE open;
+CREATE INDEX request_waits ON request (waits, due_on, request_id) WHERE waits IS NOT NULL;
+CREATE INDEX request_closed ON request (closed_at, request_id) WHERE closed_at IS NOT NULL;
 CREATE INDEX request_owed ON request (request_id) WHERE state = 'closed' AND owed;
 -- A channel lists its own requests in the order of acceptance.
 CREATE INDEX request_of_key ON request (key_id, accepted_at, request_id);
 CREATE INDEX request_accepted ON request (accepted_at, request_id);
 CREATE INDEX request_case ON request (case_id) WHERE case_id IS NOT NULL;
-CREATE INDEX request_open_right ON request ("right", due_on, request_id) WHERE state <> 'closed';
--- Figures of what was answered lately.
+-- Figures of recent answers.
 CREATE INDEX request_responded ON request (responded_at) WHERE responded_at IS NOT NULL;
--- All requests of one person, closed ones too: their files are part of what an access asks for (REQ-E2).
-CREATE INDEX request_account ON request (proved_account) WHERE proved_account IS NOT NULL;
-CREATE INDEX request_email ON request (proved_email) WHERE proved_email IS NOT NULL;
-CREATE INDEX request_unfinished ON request (due_on, request_id) WHERE unfinished;
--- The list of what is closed by right: a right that few have asked for would else be looked for in all that was ever closed.
-CREATE INDEX request_closed_right ON request ("right", closed_at, request_id) WHERE closed_at IS NOT NULL;
-CREATE INDEX request_open_systems ON request USING gin (systems) WHERE state <> 'closed' AND systems IS NOT NULL;
-CREATE INDEX request_closed_systems ON request USING gin (systems) WHERE closed_at IS NOT NULL AND systems IS NOT NULL;
-CREATE INDEX request_waits ON request (waits, due_on, request_id) WHERE waits IS NOT NULL;
+CREATE INDEX request_systems ON request USING gin (request_systems(tasks)) WHERE open AND tasks IS NOT NULL;
 
--- By what a request is found again: its reference as it is written, and keyed hashes of what its requester states.
--- Without a foreign key, which PostgreSQL would plan for each row; it goes with its request (``expiry``).
+-- The latest package of copies of a request, which is in the vault until it is gone.
+CREATE TABLE package (
+    request_id uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
+    package_id uuid        NOT NULL,
+    downloads  integer     NOT NULL DEFAULT 0,
+    fault      text,                         -- why it is withheld
+    checked_at timestamptz,
+    checked_as bytea,                        -- version of the facts by which it fits: the next check may reuse the result
+    gone       boolean     NOT NULL DEFAULT false  -- removed: fetched as often as allowed, or its days are over
+);
+CREATE INDEX package_kept ON package (request_id) WHERE NOT gone;
+
+-- How a request is found: by its reference, and by keyed hashes of the identities that its requester states. Stated identities go with
+-- the subject's key; proved ones, and those of a withdrawal of consent (its proof), stay with the request.
+-- Without a foreign key, which PostgreSQL would plan for each row; `expiry` deletes the rows with their request.
 CREATE TABLE request_lookup (
-    request_id uuid  NOT NULL,
-    kind       text  NOT NULL,               -- reference, or the type of the identity
-    hash       bytea NOT NULL,
+    request_id uuid    NOT NULL,
+    kind       text    NOT NULL,             -- reference, or the type of the identity
+    hash       bytea   NOT NULL,
+    proved     boolean NOT NULL DEFAULT false,  -- an account or e-mail address that is proved: it tells whose request it is
     PRIMARY KEY (request_id, hash)
 );
 CREATE INDEX request_lookup_hash ON request_lookup (hash);
@@ -141,9 +82,9 @@ CREATE TABLE approval (
     action      text        NOT NULL,
     target      text        NOT NULL,        -- tells several open proposals of an action apart
     about       text        NOT NULL,        -- it is void once this is another
-    shown       jsonb       NOT NULL,        -- fields of the proposal that identify nobody
+    shown       jsonb       NOT NULL,        -- fields of the proposal that identify no person
     body        uuid,                        -- where it is sealed; null: shown is all of it
-    proposed_by text        NOT NULL,        -- holders, who are two persons
+    proposed_by text        NOT NULL,        -- holders, who are two people
     proposed_at timestamptz NOT NULL,
     decided_by  text,
     decided_at  timestamptz,
@@ -152,13 +93,13 @@ CREATE TABLE approval (
 CREATE UNIQUE INDEX approval_open ON approval (kind, subject, action, target) WHERE state = 'proposed';
 CREATE INDEX approval_request ON approval (request_id);
 
--- An extension that two persons have agreed on; once: a further extension is none (REQ-T5).
+-- An extension that two people have agreed on; once: a further extension is none (REQ-T5).
 CREATE TABLE extension (
     request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
     reason      text        NOT NULL,
     approved_at timestamptz NOT NULL,
-    -- When the subject was told of it: by e-mail or post, once the letter was accepted or posted, and not while it has come back.
-    told_at     timestamptz
+    -- When the subject was notified: by e-mail or post, once the letter was accepted or posted, and not while it has come back.
+    notified_at timestamptz
 );
 CREATE INDEX extension_approved ON extension (approved_at);
 
@@ -172,10 +113,10 @@ CREATE TABLE incident (
     downloads   integer     NOT NULL,
     opened_at   timestamptz NOT NULL,        -- when it came on record
     found_at    timestamptz NOT NULL,        -- when we became aware of it
-    owner       text,                        -- who has stated the facts: nobody who has handled the request
+    owner       text,                        -- who has stated the facts, and has not handled the request
     categories  text[],                      -- of the policy
     people      integer,                     -- approximately
-    told_at     timestamptz,                 -- when the authority was notified first
+    notified_at     timestamptz,                 -- when the authority was notified first
     closed_at   timestamptz
 );
 CREATE INDEX incident_open ON incident (found_at) WHERE closed_at IS NULL;
@@ -189,16 +130,14 @@ CREATE TABLE incident_letter (
     PRIMARY KEY (incident_id, request_id)
 );
 
--- Other requests of the same person: by the proved account or, where one has proved none, by the proved e-mail address.
+-- Other requests of the same person: by the proved account or, where one of them has none, by the proved e-mail address.
+-- An instruction of a customer proves nothing, so it has no row here.
 CREATE VIEW same_person AS
-SELECT r.request_id, o.request_id AS other, r.proved_account AS mark
-FROM request r JOIN request o ON o.proved_account = r.proved_account
-WHERE o.request_id <> r.request_id AND o.tenant IS NOT DISTINCT FROM r.tenant
-UNION ALL
-SELECT r.request_id, o.request_id, r.proved_email
-FROM request r JOIN request o ON o.proved_email = r.proved_email
-WHERE o.request_id <> r.request_id AND o.tenant IS NOT DISTINCT FROM r.tenant
-  AND (o.proved_account IS NULL OR r.proved_account IS NULL);
+SELECT m.request_id, o.request_id AS other, m.hash AS mark
+FROM request_lookup m JOIN request_lookup o ON o.hash = m.hash AND o.proved AND o.request_id <> m.request_id
+WHERE m.proved AND (m.kind = 'account_id'
+    OR NOT EXISTS (SELECT FROM request_lookup a WHERE a.request_id = m.request_id AND a.proved AND a.kind = 'account_id')
+    OR NOT EXISTS (SELECT FROM request_lookup a WHERE a.request_id = o.request_id AND a.proved AND a.kind = 'account_id'));
 
 -- The letters of requests, which are in the vault under these ids.
 CREATE VIEW letter AS
@@ -285,18 +224,18 @@ CREATE TABLE plan (
     asked_at   timestamptz NOT NULL,
     made_at    timestamptz,                  -- null until every system has been asked
     tasks      jsonb,
-    -- By which version of the policy a plan was asked for: under another one the systems are asked anew.
+    -- By which version of the policy a plan was asked for: under another one the systems are asked again.
     policy_version text
 );
 
--- What a recipient is told on a day (Art. 19): its words are in the vault under this id, and under a key of that id.
+-- The digest to a recipient on a day (Art. 19): its text is in the vault under this id, and under a key of that id.
 CREATE TABLE recipient_digest (
     digest_id   uuid PRIMARY KEY,            -- of its letter, where it goes by e-mail
     recipient   text        NOT NULL,        -- as the policy names it
     written_on  date        NOT NULL,        -- where the controller is
     written_at  timestamptz NOT NULL,
-    sha256      text,                        -- of its words (HTML, UTF-8), in hex, once told
-    told_at     timestamptz,                 -- accepted by the next server, or posted
+    sha256      text,                        -- of its text (HTML, UTF-8), in hex, once delivered
+    notified_at timestamptz,                 -- accepted by the next server, or posted
     reminded_by uuid,                        -- a later digest, which reminds of it
     UNIQUE (recipient, written_on)
 );
@@ -308,42 +247,42 @@ CREATE TABLE recipient_notice (
     what         text        NOT NULL,       -- corrected, stated, erased, restricted, lifted, stopped
     categories   text[]      NOT NULL,       -- of the policy
     extent       jsonb       NOT NULL DEFAULT '{}',  -- how much of each category; null: only that it is concerned
-    state        text        NOT NULL,       -- underway, told, acknowledged, done, impossible
+    state        text        NOT NULL,       -- underway, notified, acknowledged, done, impossible
     concerned_at timestamptz NOT NULL,
     digest_id    uuid REFERENCES recipient_digest ON DELETE SET NULL,  -- null: the next one tells of it
-    told_at      timestamptz,                -- when they were told last
+    notified_at  timestamptz,                -- when they were notified last
     settled_at   timestamptz,
     PRIMARY KEY (request_id, recipient)
 );
 CREATE INDEX recipient_notice_open ON recipient_notice (digest_id, recipient, request_id) WHERE settled_at IS NULL;
 CREATE INDEX recipient_notice_digest ON recipient_notice (digest_id) WHERE digest_id IS NOT NULL;
 
--- How a letter reaches whoever does not fetch it: by e-mail, or on paper. A letter that is not here is read where it was asked for.
+-- How a letter that is not fetched is delivered: by e-mail, or on paper. A letter that is not here is read where it was asked for.
 CREATE TABLE delivery (
     letter_id   uuid PRIMARY KEY,            -- its words are in the vault, and with them where it goes
     request_id  uuid REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,  -- null: a digest to a recipient
     kind        text        NOT NULL,
     way         text        NOT NULL CHECK (way IN ('email', 'post')),
-    state       text        NOT NULL CHECK (state IN ('waiting', 'sent', 'person', 'spared', 'given_up')),
+    state       text        NOT NULL CHECK (state IN ('waiting', 'sent', 'needs_attention', 'cancelled', 'given_up')),
     fault       text,                        -- why a person must see to it, or why it was tried in vain
-    awaited     jsonb,                       -- what is said once it is delivered: that the subject was told
+    awaited     jsonb,                       -- the decisions that take effect once it is delivered
     address     bytea,                       -- keyed fingerprint of an e-mail address
     written_at  timestamptz NOT NULL,
     written_on  date        NOT NULL,
     sent_at     timestamptz                  -- accepted by the mail server, or the day it was posted
 ) WITH (fillfactor = 80);
 CREATE INDEX delivery_waiting ON delivery (way, written_at) WHERE state = 'waiting';
-CREATE INDEX delivery_for_a_person ON delivery (written_at) WHERE state = 'person';
+CREATE INDEX delivery_needs_attention ON delivery (written_at) WHERE state = 'needs_attention';
 CREATE INDEX delivery_request ON delivery (request_id, letter_id);
--- An address is sent one acknowledgement a day, whoever writes to us in its name.
+-- An address is sent at most one acknowledgement a day.
 CREATE UNIQUE INDEX delivery_acknowledged ON delivery (address, written_on)
-    WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'spared';
+    WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'cancelled';
 -- Letters that wait, by where they stand and which way they go: each list of the console goes on from any of them.
-CREATE INDEX delivery_open ON delivery (state, way, letter_id) WHERE state IN ('waiting', 'person');
+CREATE INDEX delivery_open ON delivery (state, way, letter_id) WHERE state IN ('waiting', 'needs_attention');
 
 -- Mail that came to our mailbox: its key, so that it is read once, and what became of it. What it says is in the vault.
 CREATE TABLE mail (
-    mail_id     uuid PRIMARY KEY,            -- in the vault, under a key of its own, until somebody has decided
+    mail_id     uuid PRIMARY KEY,            -- in the vault, under a key of its own, until an officer has decided
     digest      bytea       NOT NULL,        -- keyed: of what two copies of one mail have in common
     received_at timestamptz NOT NULL,        -- when it reached us
     by_mx       boolean     NOT NULL,        -- as our mail exchanger has written; else as the mailbox says
@@ -368,8 +307,7 @@ CREATE TABLE console_holder (
     UNIQUE (issuer, subject)
 );
 
--- Whoever has a page of portal or console open, by the hash of their cookie; what the session holds is sealed under a key that only the
--- cookie yields.
+-- Sessions of portal and console, by the hash of their cookie; what a session holds is sealed under a key that only the cookie yields.
 CREATE TABLE web_session (
     session_hash bytea PRIMARY KEY,
     site         text        NOT NULL,       -- portal or console
@@ -393,7 +331,7 @@ CREATE TABLE proof_link (
     expires_at timestamptz NOT NULL,
     failures   integer     NOT NULL DEFAULT 0,  -- wrong codes that were typed for it
     used_at    timestamptz,
-    -- Whoever has a link may say that they have asked for nothing: then no link or code of that request is good any more.
+    -- The recipient of a link may say that they have asked for nothing: then no link or code of that request is good any more.
     disowned_at timestamptz,
     -- By what letters with a link are counted: the mailbox, and who asked (keyed marks, that of who asked another one each day).
     mailbox    bytea,
@@ -404,7 +342,7 @@ CREATE INDEX proof_link_request ON proof_link (request_id);
 CREATE INDEX proof_link_stopped ON proof_link (request_id) WHERE failures > 0 OR disowned_at IS NOT NULL;
 CREATE INDEX proof_link_mailbox ON proof_link (mailbox, sent_at);
 
--- Tokens by which somebody came from the customer portal: each is good once.
+-- Tokens by which a requester came from the customer portal: each is good once.
 CREATE TABLE used_token (
     token_hash bytea PRIMARY KEY,
     used_at    timestamptz NOT NULL

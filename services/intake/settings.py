@@ -13,11 +13,11 @@ from shared.domain.user_events import EMITTERS, Emitter, read_emitters
 
 
 class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
-    """Bounds of the door; anything beyond is refused with a problem, and stores nothing."""
+    """Limits of the API (`api/admission.py`); a call beyond one is refused with a problem, and stores nothing."""
 
     batch_bytes: int = Field(default=4 * 2**20, ge=1, le=64 * 2**20, description="longest body of a batch")
     result_bytes: int = Field(
-        default=16 * 2**20, ge=1, le=64 * 2**20, description="longest copy that a team uploads for a task, unpacked"
+        default=16 * 2**20, ge=1, le=64 * 2**20, description="longest copy that a team uploads for a task"
     )
     body_bytes: int = Field(default=2**18, ge=1, le=64 * 2**20, description="longest body of any other call")
     batch_numbers: int = Field(default=5_000, ge=1, le=100_000, description="telephone numbers of one batch")
@@ -41,13 +41,13 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
         default=10.0,
         gt=0,
         le=1_000_000,
-        description="calls a second without a valid key from one address, ten times as many at once",
+        description="calls a second without a valid key from one address, ten times as many in a burst",
     )
     proxies: int = Field(
         default=0,
         ge=0,
         le=10,
-        description="proxies of ours in front, each of which adds to X-Forwarded-For: who calls is told by the first",
+        description="our proxies in front, each of which adds to X-Forwarded-For; the first entry is the caller",
     )
     tolerance_seconds: float = Field(
         default=300.0, ge=0, le=3600, description="how far in the future a channel's clock may be"
@@ -70,11 +70,7 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
     package_downloads: int = Field(default=5, ge=1, le=100, description="how often a package is handed out")
 
     def read_emitters(self) -> Mapping[str, Emitter]:
-        """Reads the emitters of events, and what each may send.
-
-        Raises:
-            Misconfigured: the file cannot be used; says what to change.
-        """
+        """Reads the emitters of events, and what each may send; raises ``Misconfigured``."""
         return of_variable("DSR_INTAKE_EMITTERS", partial(read_emitters, self.emitters))
 
     @property

@@ -118,7 +118,7 @@ class Asking:
         faults: list[Fault] = []
         if visit.sent:
             if visit.form.get("whom") == "other":
-                return at(visit, "/for-somebody-else")
+                return at(visit, "/for-another")
             if visit.form.get("whom") == "me":
                 return _goes_on(visit, draft.with_(whom="me"))
             faults = [("whom", say("portal_error.choose"))]

@@ -44,7 +44,7 @@ async def note(unit_of_work: UnitOfWorkFactory, letters: Letters, request_id: UU
     async with unit_of_work.begin() as tx:
         registry = await Requests.locked(tx, letters, [request_id])
         request = registry.get(request_id)
-        if request is None or request.question is None or not request.question.untold:
+        if request is None or request.question is None or not request.question.undelivered:
             return
         registry.tell(delivery.shown(request, tx.now))
         tx.log_evidence(request_id, "question.shown", {"question_id": str(request.question.question_id)})
@@ -230,7 +230,7 @@ class Following:
         if request.package_id is None:
             return False
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            return await packages.is_used_up(connection, request.request_id, request.package_id, most)
+            return await packages.is_used_up(connection, request.request_id, most)
 
     async def _mine(self, visit: Visit) -> Request:
         """Returns the request that this session has proved; raises ``NotProved``."""
@@ -248,7 +248,7 @@ class Following:
     async def _shown(self, visit: Visit) -> Request:
         """Returns the request, and records that its question is shown."""
         request = await self._mine(visit)
-        if request.question is None or not request.question.untold:
+        if request.question is None or not request.question.undelivered:
             return request
         await note(self.works.services.unit_of_work, self.works.services.use_cases.letters, request.request_id)
         return await self._mine(visit)

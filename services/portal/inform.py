@@ -26,7 +26,7 @@ def routes(portal: Portal) -> list[BaseRoute]:
         portal.page("/{language}/notice", informing.notice),
         portal.page("/{language}/complain", informing.complain),
         portal.page("/{language}/port-my-number", informing.port),
-        portal.page("/{language}/for-somebody-else", informing.for_another),
+        portal.page("/{language}/for-another", informing.for_another),
     ]
 
 

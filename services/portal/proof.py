@@ -17,7 +17,7 @@ from shared.domain.errors import IllegalTransition
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.rights import NOTHING
 
-_PROVED = "SELECT proved_account, proved_email FROM request WHERE request_id = $1"
+_PROVED = "SELECT hash FROM request_lookup WHERE request_id = $1 AND proved"
 
 
 def link_id(visit: Visit, form: str) -> UUID:
@@ -91,8 +91,7 @@ async def _entered(works: Works, request_id: UUID, name: str, said: Strict) -> b
 async def _is_proved_by(works: Works, request: Request, shown: set[bytes]) -> bool:
     unit_of_work, stated = works.services.unit_of_work, await _stated(works, request)
     if stated is None:  # after an erasure only the marks are left
-        row = await unit_of_work.pool.fetchrow(_PROVED, request.request_id)
-        return not shown.isdisjoint(each for each in row or () if each)
+        return not shown.isdisjoint(row[0] for row in await unit_of_work.pool.fetch(_PROVED, request.request_id))
     known = [each for each in stated if each.type is not IdentityType.NAME]
     proved = [each for each in known if each.level > NOTHING]
     return not shown.isdisjoint(map(unit_of_work.vault.keyring.fingerprint, proved or known))

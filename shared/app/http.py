@@ -33,7 +33,7 @@ from shared.runtime.settings import HttpSettings
 
 _KEEP_SECONDS = 90
 """Seconds for which a silent connection is kept: longer than a proxy keeps it (60 s is usual), so that the proxy
-closes it; a server that closes first may do so while a request is on its way."""
+closes it. A server that closes first may do so while a request is on its way."""
 
 _PROBE_SECONDS = 0.8
 """Readiness answers within it: Kubernetes waits one second by default."""

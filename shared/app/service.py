@@ -1,7 +1,7 @@
-"""A service is a handful of loops in one process: consume, work, relay, serve; if one dies, the process dies.
+"""Runs a service: loops that consume, work, relay and serve, in one process that ends if any of them fails.
 
-SIGTERM drains: no new batch is taken up, what is in hand is finished, the outbox is emptied, then the process ends.
-What takes too long then, because the database is away or a neighbour does not answer, is left to others, as by a kill.
+SIGTERM drains: the service takes no new batch, finishes its work in hand, empties the outbox, and ends. Work that takes
+too long then, because the database is away or a system does not answer, is left to other processes, as after a kill.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
 from shared.storage.grants import FULFILLING
 from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
-from shared.storage.systems import COUNTING, Standing, register
+from shared.storage.systems import COUNTING, SystemStatus, register
 from shared.storage.uploads import Uploads
 from shared.storage.vault import Vault
 from shared.systems.registry import Downstreams, Wiring
@@ -87,7 +87,7 @@ _SWITCH_SECONDS = 0.001
 
 
 def collect_seldom() -> None:
-    """Leaves what is loaded by now to the garbage collector no more, and lets it run seldom."""
+    """Exempts what is loaded by now from garbage collection, and lets the collector run seldom."""
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
     gc.enable()
@@ -102,7 +102,7 @@ class Service:
         self.fulfilments = Fulfilments()
         self.conclusions: dict[Operation, Conclude] = {}
         self._loops: list[Loop] = []
-        self._listening: list[Listening] = []
+        self._consumers: list[Listening] = []
         self._api: Api | None = None
         if self.name in FULFILLING:
             self.on(RequestExpired, handlers.delete_expired)
@@ -111,19 +111,19 @@ class Service:
         """Hands events of that class, of that right only if one is given, to a handler."""
         self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, right))
 
-    def works(self, operation: Operation, *, concludes: Conclude) -> None:
+    def add_worker(self, operation: Operation, *, concludes: Conclude) -> None:
         """Works the tasks of that operation; ``concludes`` is called with fulfilments whose every task is done."""
         self.conclusions[operation] = concludes
 
-    def also(self, *loops: Loop) -> None:
+    def add_loops(self, *loops: Loop) -> None:
         """Runs loops of the service's own."""
         self._loops += loops
 
-    def hears(self, listening: Listening) -> None:
+    def add_consumer(self, listening: Listening) -> None:
         """Consumes external topics in a consumer of their own, so that they delay nothing else."""
-        self._listening.append(listening)
+        self._consumers.append(listening)
 
-    def serves(self, api: Api) -> None:
+    def serve(self, api: Api) -> None:
         """Serves an API next to health and metrics."""
         self._api = api
 
@@ -192,7 +192,7 @@ class Service:
                 group.create_task(self._drain(loops, running, drained))
                 group.create_task(supervise(until_drained, drained, settings.process.outbox_seconds))
 
-    def _plan(self, downstreams: Downstreams, known: Mapping[str, Standing], file: Path) -> None:
+    def _plan(self, downstreams: Downstreams, known: Mapping[str, SystemStatus], file: Path) -> None:
         counting = {name for name, system in known.items() if system.state in COUNTING}
         for operation in self.conclusions:
             able = {each.name for each in downstreams.that_can(operation)} | downstreams.by_hand(operation)
@@ -208,7 +208,7 @@ class Service:
             self.fulfilments.observers = located - counting
 
     async def _reach_broker(self, producer: KafkaProducer) -> None:
-        """Looks whether there is a broker; an API is served without, since what it takes waits in the outbox."""
+        """Connects to the broker; an API is served without one, since what it accepts waits in the outbox."""
         try:
             await producer.start()
         except BusAway as error:
@@ -223,7 +223,7 @@ class Service:
         running.unit_of_work.relay_wakeup.wake()
 
     def _all_loops(self, running: Running, producer: KafkaProducer, listener: socket) -> dict[str, Awaitable[None]]:
-        """The loops of every service by their names, but for those that end last."""
+        """Returns the loops by name, except relay and lease, which end after all others."""
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
         loops["machine"] = _every_five_seconds(measured.look, "machine", running, share=FIGURES)
@@ -239,12 +239,12 @@ class Service:
             a_day, heartbeats = running.settings.kafka.dead_letters_a_day, running.heartbeats
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, a_day, heartbeats)
             loops |= self._consuming(running, dispatcher, topics.read_by(self.name))
-        for listening in self._listening:
+        for listening in self._consumers:
             loops |= self._consuming(running, *listening(running))
         return loops
 
     def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
-        """Workers for each step, as many as its system takes; replies of those who are asked: it may read no others."""
+        """Returns the workers of each step, as many as its system takes, and the consumer of replies from bus teams."""
         work = running.settings.work
         reaper = Reaper(running.unit_of_work, self.fulfilments, work)
         every = work.lease_seconds / RENEWALS
@@ -283,7 +283,7 @@ class Service:
 
 
 async def _forget(unit_of_work: UnitOfWorkFactory) -> None:
-    """Forgets what was consumed once it can no longer be delivered again."""
+    """Deletes inbox marks of events that can no longer be delivered again."""
     async with unit_of_work.pool.acquire() as connection:
         await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
 

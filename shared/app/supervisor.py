@@ -8,7 +8,7 @@ from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.topics import ServiceName
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import wait
-from shared.runtime.metrics import LOOP_STILL
+from shared.runtime.metrics import LOOP_STALLED
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,9 @@ async def watch(service: ServiceName, heartbeats: Heartbeats, limit_seconds: flo
         LoopEnded: one has not for longer than the limit.
     """
     while not await wait(stopping, _LOOK_EVERY_SECONDS):
-        LOOP_STILL.clear()  # a loop that ended in order is no longer shown
+        LOOP_STALLED.clear()  # a loop that ended in order is no longer shown
         for loop, seconds in heartbeats.still_seconds().items():
-            LOOP_STILL.labels(service, loop).set(seconds)
+            LOOP_STALLED.labels(service, loop).set(seconds)
             if seconds > limit_seconds:
                 log.critical("%s has stood still for %.0f s: the process ends", loop, seconds)
                 raise LoopEnded(loop)

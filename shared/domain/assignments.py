@@ -339,9 +339,9 @@ def check_contact_points(
 ) -> tuple[Identity, ...]:
     """Returns the identities at the level that the register confirms.
 
-    A proof by two contact points counts as one, unless the systems know the address as one account's only, and the
-    register shows the number as that account's own line for at least ``on_file``. Then the account is proved as well as
-    they are.
+    A proof by two contact points counts as one, with an exception: the systems know the address as one account's only,
+    and the register shows the number as that account's line for at least ``on_file``. Then the account is proved as
+    well as they are.
     """
     if not any(each.together for each in identities):
         return tuple(identities)

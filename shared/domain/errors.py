@@ -90,19 +90,19 @@ class NotSupported(Refused):
         self.manual_steps = tuple(manual_steps)
 
 
-class ForeignHit(Refused):
+class WrongPersonMatch(Refused):
     """The system's search returned people other than the subject; nothing was changed."""
 
 
-class SeveralPeople(ForeignHit):
+class SeveralPeople(WrongPersonMatch):
     """Several people share the subject's identities, such as a household's address; nothing was changed."""
 
 
-class ResidueFound(Refused):
+class DataStillPresent(Refused):
     """The system reported success, but a second search still found the subject."""
 
 
-class BlastRadius(Refused):
+class LimitExceeded(Refused):
     """The task would change more people or rows than the configured limit; nothing was changed.
 
     ``exceeded``: which limit, and by how much; needed to confirm a higher limit.
@@ -113,7 +113,7 @@ class BlastRadius(Refused):
         self.exceeded = exceeded
 
 
-class RuleUnsigned(BlastRadius):
+class RuleUnsigned(LimitExceeded):
     """An unsigned rule would keep rows; nothing was changed, and dual approval erases them."""
 
 

@@ -22,7 +22,7 @@ from shared.domain.time_limit_policy import Question
 from shared.domain.topics import COMPLETIONS, Topic
 
 SubjectRef = UUID
-"""Points at a subject in the vault without identifying a person."""
+"""Points at the subject record of one request in the vault; it identifies no person."""
 
 
 UNPUBLISHED = datetime.min.replace(tzinfo=UTC)
@@ -114,7 +114,7 @@ class FulfilmentPostponed(Event, topic=Topic.ERASURE_COMPLETIONS):
     """The erasure has not begun: other requests of the same person come first.
 
     ``opposed``: one of them is a restriction, which keeps the data; an officer must decide which one prevails.
-    ``dsr.request.retry_decided.v1`` continues the erasure.
+    ``dsr.request.retry_requested.v1`` continues the erasure.
     """
 
     type: Literal["dsr.fulfilment.postponed.v1"] = "dsr.fulfilment.postponed.v1"
@@ -139,7 +139,7 @@ class FulfilmentReported(Event, topic=COMPLETIONS):
 
 
 class ErasurePlanned(Event, topic=Topic.ERASURE_COMPLETIONS):
-    """Reports what an erasure would do in each system; answers ``dsr.request.plan_asked.v1``. Nothing was changed."""
+    """Answers ``dsr.request.preview_requested.v1``: what an erasure would do in each system. Nothing was changed."""
 
     type: Literal["dsr.fulfilment.erasure_planned.v1"] = "dsr.fulfilment.erasure_planned.v1"
     plan_id: UUID
@@ -306,13 +306,13 @@ class RequestExpired(Event, topic=Topic.REQUESTS):
     type: Literal["dsr.request.expired.v1"] = "dsr.request.expired.v1"
 
 
-class RetryDecided(Event, topic=Topic.REQUESTS):
+class RetryRequested(Event, topic=Topic.REQUESTS):
     """An officer has decided to retry the failed tasks, or an earlier request has ended.
 
     ``regardless``: two officers decided that the erasure does not wait for other requests of the same person.
     """
 
-    type: Literal["dsr.request.retry_decided.v1"] = "dsr.request.retry_decided.v1"
+    type: Literal["dsr.request.retry_requested.v1"] = "dsr.request.retry_requested.v1"
     subject: SubjectRef
     regardless: bool = False
 
@@ -409,7 +409,7 @@ class RequestExtended(Event, topic=Topic.REQUESTS):
     type: Literal["dsr.request.extended.v1"] = "dsr.request.extended.v1"
     reason: Reason
     due_on: date
-    told_at: AwareDatetime
+    notified_at: AwareDatetime
 
 
 class RequestRedated(Event, topic=Topic.REQUESTS):
@@ -472,13 +472,13 @@ class HoldLifted(Event, topic=Topic.REQUESTS):
     due_on: date
 
 
-class PlanAsked(Event, topic=Topic.REQUESTS):
+class PreviewRequested(Event, topic=Topic.REQUESTS):
     """An officer requests a preview of an erasure, which changes nothing.
 
     ``plan_id``: names the preview in the answer. ``tenant``: the customer who instructs us.
     """
 
-    type: Literal["dsr.request.plan_asked.v1"] = "dsr.request.plan_asked.v1"
+    type: Literal["dsr.request.preview_requested.v1"] = "dsr.request.preview_requested.v1"
     subject: SubjectRef
     plan_id: UUID
     tenant: Word | None = None

@@ -198,6 +198,16 @@ def _is_valid(digits: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=10_000)
+def country_of_number(value: str) -> str | None:
+    """Returns the country of a number in E.164; None: it is of none, or not valid."""
+    for end in range(2, _CALLING_CODE_DIGITS + 2) if _E164.fullmatch(value) else ():
+        if regions := phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(value[1:end])):
+            known = regions[0] if len(regions) == 1 else phonenumbers.region_code_for_number(phonenumbers.parse(value))
+            return known if known in phonenumbers.SUPPORTED_REGIONS else None
+    return None
+
+
 def _sip_uri(raw: str, _region: str | None) -> str:
     value = raw.strip().strip("<>")
     scheme, colon, rest = value.partition(":")

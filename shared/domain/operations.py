@@ -82,7 +82,7 @@ class Unsearched(StrEnum):
     NO_IDENTIFIER = "no_identifier"
     LINE_SHARED = "line_shared"
     NOT_PROVED = "not_proved"
-    HELD_BY_OTHERS = "held_by_others"
+    SHARED_IDENTIFIER = "shared_identifier"
     NO_LONGER_THEIRS = "no_longer_theirs"
 
     @property
@@ -91,7 +91,7 @@ class Unsearched(StrEnum):
         return _UNSEARCHED[self]
 
 
-DONE_BY_HAND = frozenset({Unsearched.HELD_BY_OTHERS, Unsearched.NO_LONGER_THEIRS, Unsearched.LINE_SHARED})
+DONE_BY_HAND = frozenset({Unsearched.SHARED_IDENTIFIER, Unsearched.NO_LONGER_THEIRS, Unsearched.LINE_SHARED})
 """Reasons for which an officer can still identify the subject's data by hand."""
 
 _UNSEARCHED: Mapping[Unsearched, str] = {
@@ -103,7 +103,7 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NUMBER_OF_ANOTHER_KIND: "of numbers and SIP users it files by the kind that the subject is not known by",
     Unsearched.NO_ACCOUNT: "it is searched by an account id alone, and none of the subject's is known",
     Unsearched.NO_IDENTIFIER: "it is searched by identities, none of them a number, by which the subject is not known",
-    Unsearched.HELD_BY_OTHERS: (
+    Unsearched.SHARED_IDENTIFIER: (
         "it would be searched by an address or a number that other customers have too, or by an account that is theirs"
         " by nothing but a row that names it: do there by hand what is theirs alone, and enter what was done"
     ),
@@ -141,7 +141,7 @@ REFERENCE = "[a-z]{0,20}[0-9]{1,12}"
 """The form of a ticket's reference: its number, perhaps after its kind."""
 
 
-class Uncounted(StrEnum):
+class CountUnknown(StrEnum):
     """Reasons why the number of rows found and changed is unknown."""
 
     STORE_REPLACED = "store_replaced"
@@ -210,7 +210,7 @@ class Kept(BaseModel):
     the earliest start of the period, in local days, and ``period`` its length (ISO 8601), as the letter states them.
     ``reduced``: the first day on which a row is reduced to the part that another rule keeps longer. ``shown``: whether
     the data show that one country's law applies; if False, they are kept, and the letter does not name that law.
-    ``restricted``: how many of the rows under a legal hold alone are marked as used for nothing else.
+    ``restricted``: how many of the rows without a period are marked as used for nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -238,9 +238,9 @@ class TaskReport(BaseModel):
     ``searched_by``: types of the identities searched by. ``categories``: every category that was searched, with or
     without a match; ``no_account``: categories without a match because no account was found. ``not_searched``: why the
     search was left out or is incomplete. ``level``: the assurance level that was missing. ``sentence``: the explanation
-    of a failure. ``exceeded``: the limit that stopped the task. ``uncounted``: why the counts are unknown; they are 0.
+    of a failure. ``exceeded``: the limit that stopped the task. ``count_unknown``: why the counts are unknown, and 0.
     ``unattributed``: rows with numbers that may belong to other people, counted up to a limit. ``written_by_others``:
-    messages and files of third persons, neither exported nor changed. ``narrowed``: the requester's dates leave out a
+    messages and files of third parties, neither exported nor changed. ``narrowed``: the requester's dates leave out a
     time in which a number was theirs. ``by_hand``: an officer did the work and entered the result. ``not_asked``: the
     system cannot separate the data of our customers, and a customer asked. ``reported``: the counts are not verified;
     with a failure, they are from before it. ``kept``: rows kept, by rule; ``ground`` is the first rule, ``until`` the
@@ -274,7 +274,7 @@ class TaskReport(BaseModel):
     exceeded: Exceeded | None = None
     not_searched: Word | None = None
     level: Level | None = None
-    uncounted: Word | None = None
+    count_unknown: Word | None = None
     corrected: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     stated: bool | None = None
     unattributed: int | None = None

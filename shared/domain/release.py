@@ -69,7 +69,7 @@ class Fault(StrEnum):
     UNTRACED = "untraced"
     ANOTHER_TENANT = "another_tenant"
     NOT_THEIRS = "not_theirs"
-    HELD_BY_OTHERS = "held_by_others"
+    SHARED_IDENTIFIER = "shared_identifier"
     NOT_AT_THAT_TIME = "not_at_that_time"
     ANOTHER_HOLDER = "another_holder"
     NOT_PROVED = "not_proved"
@@ -84,7 +84,7 @@ _SENTENCES: Mapping[Fault, str] = {
     Fault.UNTRACED: "a row does not say by what it was found",
     Fault.ANOTHER_TENANT: "a row is processed for another customer than the one who has asked",
     Fault.NOT_THEIRS: "a row has nothing by which the subject is known",
-    Fault.HELD_BY_OTHERS: "a row is found by nothing but an address or a number that other people have too",
+    Fault.SHARED_IDENTIFIER: "a row is found by nothing but an address or a number that other people have too",
     Fault.NOT_AT_THAT_TIME: "a row is of a time at which nothing shows that its number was the subject's",
     Fault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as another person's",
     Fault.NOT_PROVED: "a row is of a kind for which the subject is not proved well enough to be who asks",
@@ -141,7 +141,7 @@ class Known:
         if named not in self.values:
             return Fault.NOT_THEIRS
         if named in self.shared:
-            return Fault.HELD_BY_OTHERS
+            return Fault.SHARED_IDENTIFIER
         if match.type not in _DATED:
             return None
         at = match.at or self.at
@@ -164,7 +164,7 @@ def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
         if not cleared.isdisjoint(matches):
             continue
         faults = [known.fault(match) for match in matches]
-        if Fault.HELD_BY_OTHERS in faults and known.is_named(matches):
+        if Fault.SHARED_IDENTIFIER in faults and known.is_named(matches):
             continue
         if None not in faults:
             return max((fault for fault in faults if fault), key=list(Fault).index, default=Fault.UNTRACED)

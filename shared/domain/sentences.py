@@ -46,10 +46,10 @@ class Lines:
     sentences: tuple[Sentence, ...] = ()
 
 
-Told = tuple[Sentence, ...]
+Sentences = tuple[Sentence, ...]
 """Sentences that are read one after the other."""
 
-Fact = str | int | date | Sentence | Term | Listed | Told
+Fact = str | int | date | Sentence | Term | Listed | Sentences
 """A value in a sentence: text as written; days and numbers in the form of the language; an instant as the reader's day.
 """
 

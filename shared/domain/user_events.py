@@ -100,12 +100,12 @@ class NumberPorted(UserEvent):
     at: Moment = Field(description="when it was ported")
 
 
-Told = AccountClosed | NumberAssigned | NumberReleased | NumberPorted
+Reported = AccountClosed | NumberAssigned | NumberReleased | NumberPorted
 """Events that ask for nothing."""
 REQUESTED = "user.requested"
 NUMBERS = ("number.assigned", "number.released", "number.ported")
 """Events that only the emitter with authority for numbers may send."""
-KINDS: Mapping[str, type[Asked | Told]] = {
+KINDS: Mapping[str, type[Asked | Reported]] = {
     REQUESTED: RightRequested,
     "user.objected_to_marketing": ObjectedToMarketing,
     "user.consent_withdrawn": ConsentWithdrawn,
@@ -113,7 +113,7 @@ KINDS: Mapping[str, type[Asked | Told]] = {
     **dict(zip(NUMBERS, (NumberAssigned, NumberReleased, NumberPorted), strict=True)),
 }
 """Events that an emitter may be declared to send; the first has a type for each right."""
-TYPES: Mapping[str, type[Asked | Told]] = {f"{REQUESTED}.{right}": RightRequested for right in Right} | {
+TYPES: Mapping[str, type[Asked | Reported]] = {f"{REQUESTED}.{right}": RightRequested for right in Right} | {
     kind: event for kind, event in KINDS.items() if kind != REQUESTED
 }
 """The data model of each ``ce_type``."""

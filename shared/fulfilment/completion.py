@@ -19,7 +19,7 @@ from shared.domain.assignments import Conflict
 from shared.domain.errors import KeyGone, NotSupported, Refused, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, Step, TaskOutcome, TaskReport
-from shared.fulfilment import at_once, failures, parts, queue, reports
+from shared.fulfilment import failures, immediate_stop, parts, queue, reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 from shared.fulfilment.store import Conclude, hold
@@ -108,11 +108,11 @@ class TaskCompletion:
             if disputed:
                 await _note_conflicts(tx, [c.claim for c, _ in counted if c.state is not TaskState.READY], disputed)
             ended = {
-                c.claim.fulfilment_id for c, _ in counted if c.state is not TaskState.READY and not c.claim.at_once
+                c.claim.fulfilment_id for c, _ in counted if c.state is not TaskState.READY and not c.claim.immediate
             }
             if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self._follows)
-            if stopped := at_once.done(c for c, _ in counted) - withdrawn:
+            if stopped := immediate_stop.done(c for c, _ in counted) - withdrawn:
                 await reports.publish_so_far(tx, stopped)
         self._report([c for c, _ in kept], withdrawn, tx.now)
         return [None] * len(batches)
@@ -120,7 +120,7 @@ class TaskCompletion:
     def _conclude(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         """Decides what becomes of a task."""
         ended = _observed(claim, result, now) or failures.dry_run_ended(claim, result, now)
-        return ended or at_once.ended(self._conclusion(claim, failures.asked_before(claim, result), now))
+        return ended or immediate_stop.ended(self._conclusion(claim, failures.asked_before(claim, result), now))
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         result = failures.malformed(claim, result) or result
@@ -266,7 +266,7 @@ def _is_held(report: TaskReport) -> bool:
 
 def _is_left(conclusion: Conclusion) -> bool:
     """Returns whether an immediate task leaves its work to the task after the search."""
-    return conclusion.claim.at_once and conclusion.state is TaskState.CANCELLED
+    return conclusion.claim.immediate and conclusion.state is TaskState.CANCELLED
 
 
 def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:

@@ -16,8 +16,8 @@ from pydantic import JsonValue
 from shared.domain.errors import (
     AnswerMalformed,
     AnswerUnreadable,
-    BlastRadius,
     DoneBefore,
+    LimitExceeded,
     NotSupported,
     Refused,
     Unavailable,
@@ -47,7 +47,7 @@ def why_of(failure: Refused) -> dict[str, JsonValue]:
     why: dict[str, JsonValue] = {"sentence": sentence_of(failure)}
     if failure.done_before:
         why |= counts_of(failure.done_before)
-    if isinstance(failure, BlastRadius) and failure.exceeded:
+    if isinstance(failure, LimitExceeded) and failure.exceeded:
         why["exceeded"] = failure.exceeded.model_dump(mode="json", exclude_none=True)
     if isinstance(failure, NotSupported) and failure.manual_steps:
         why["looks_again"] = True

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured, NotSupported
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, PREPARING, Operation, Stages, Step
-from shared.fulfilment import at_once
+from shared.fulfilment import immediate_stop
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.queue import TaskState
 from shared.fulfilment.store import (
@@ -27,7 +27,7 @@ from shared.fulfilment.store import (
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
 from shared.storage.postgres import insert_rows
-from shared.storage.systems import COUNTING, Standing, SystemState, standings
+from shared.storage.systems import COUNTING, SystemState, SystemStatus, standings
 from shared.systems.capabilities import Legend
 from shared.systems.downstream import Downstream
 from shared.systems.plan import only
@@ -37,16 +37,16 @@ _UNSEARCHED = """
 UPDATE fulfilment f SET state = 'open', held = false
 WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
     SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'
-       AND NOT t.at_once)
+       AND NOT t.immediate)
 RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
           (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
           (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes),
           (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes
-              AND NOT t.at_once AND t.operation = f.operation
+              AND NOT t.immediate AND t.operation = f.operation
               AND (t.state IN ('waiting', 'failed') OR t.receipt ? 'not_searched')),
           (SELECT bool_and(t.receipt ->> 'not_searched' = 'not_proved') FROM task t
            WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'
-              AND NOT t.at_once),
+              AND NOT t.immediate),
           f.tenant
 """
 # What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
@@ -54,7 +54,7 @@ _SUPERSEDED = """
 UPDATE task SET receipt = receipt - 'not_searched' - 'level',
                 state = CASE WHEN state = 'done' AND receipt ->> 'outcome' <> 'not_searched' THEN 'done'
                              ELSE 'cancelled' END
-WHERE fulfilment_id = $1 AND NOT at_once AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
+WHERE fulfilment_id = $1 AND NOT immediate AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
 """
 _TRIED_AGAIN = """
 UPDATE fulfilment SET state = 'open', held = false
@@ -71,7 +71,7 @@ SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) A
            WHEN 'failed' THEN t.operation <> 'locate' ELSE true END)
        AS passes
 FROM fulfilment f JOIN task t USING (fulfilment_id)
-WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes AND NOT t.at_once GROUP BY f.fulfilment_id
+WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes AND NOT t.immediate GROUP BY f.fulfilment_id
 """
 # What a person does by hand stays with them, unless the system shows whether they have.
 _READY = """
@@ -101,7 +101,7 @@ _TaskRow = tuple[object, ...]
 _TASK: Final = (
     *("task_id", "fulfilment_id", "system", "operation", "stage", "due_on"),
     *("state", "attempt", "not_before", "progress", "observes", "failure", "why"),
-    "at_once",
+    "immediate",
 )
 """The columns of a ``_TaskRow``."""
 
@@ -226,7 +226,9 @@ class Fulfilments:
         if blocked:
             await block(tx, blocked)
         onward = list({*onward} - await wait_for_others(tx, self.postpone, onward))
-        taken = await at_once.take_over(tx, self.systems, onward if at_once.STOPS & self.plans.keys() else ())
+        taken = await immediate_stop.take_over(
+            tx, self.systems, onward if immediate_stop.STOPS & self.plans.keys() else ()
+        )
         if onward and await self._make_ready(tx, onward, TaskState.WAITING):
             await self._block_if_stuck(tx, onward)
         if taken:
@@ -257,7 +259,7 @@ class Fulfilments:
             await tx.connection.execute(_SUPERSEDED, fulfilment_id)
             tasks = self._tasks(tx, fulfilment_id, stages, due_on, first, tenant)
             await insert_rows(tx.connection, "task", _TASK, tasks)
-            tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": _named(stages)})
+            tx.log_evidence(request_id, "fulfilment.restarted", {"operation": operation, "stages": _named(stages)})
         failed = await tx.connection.fetch(_TRIED_AGAIN, requests)
         stopped = [row[0] for row in (*failed, *unsearched)]
         postponed = await wait_for_others(tx, self.postpone, stopped)
@@ -287,7 +289,7 @@ class Fulfilments:
     def _planned(
         self,
         operation: Operation,
-        known: Mapping[str, Standing],
+        known: Mapping[str, SystemStatus],
         systems: Collection[str] | None = None,
         tenant: str | None = None,
     ) -> Stages:
@@ -329,13 +331,13 @@ class Fulfilments:
         return rows
 
     def _outside_stages(
-        self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, Standing]
+        self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, SystemStatus]
     ) -> list[_TaskRow]:
         """Returns tasks outside the stages: immediate ones, and searches of observing systems."""
-        steps = at_once.steps(self.systems, new, stages)
+        steps = immediate_stop.steps(self.systems, new, stages)
         early = [s for s in steps if stands(known, s.system) in COUNTING and not self._is_by_hand(s, new.tenant)]
         about = (new.due_on, tx.now)
-        rows = [_task_row(fulfilment_id, step, 0, *about, ready=True, at_once=True) for step in early]
+        rows = [_task_row(fulfilment_id, step, 0, *about, ready=True, immediate=True) for step in early]
         observing = new.systems is None and new.searches and not new.details.get("repair") and new.tenant is None
         if observing and new.operation in ANSWERING:  # once everything is known that the others yield
             stage = next(n for n, each in enumerate(stages) if any(s.operation is new.operation for s in each))
@@ -356,13 +358,13 @@ def _task_row(  # noqa: PLR0913  # the columns of a row
     *,
     ready: bool,
     observes: bool = False,
-    at_once: bool = False,
+    immediate: bool = False,
     by_hand: Mapping[str, JsonValue] | None = None,
 ) -> _TaskRow:
     """Returns the row of a task that is due once its stage is reached; ``by_hand``: why it is manual."""
     now_due = TaskState.FAILED if by_hand else TaskState.READY
     state, code = now_due if ready else TaskState.WAITING, NotSupported.code if by_hand else None
-    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, code, by_hand, at_once)
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, code, by_hand, immediate)
 
 
 def _by_hand(step: Step, *, asks: bool) -> Mapping[str, JsonValue]:
@@ -379,7 +381,7 @@ def _by_hand(step: Step, *, asks: bool) -> Mapping[str, JsonValue]:
     ) | {"not_asked": True}
 
 
-def stands(known: Mapping[str, Standing], system: str) -> SystemState:
+def stands(known: Mapping[str, SystemStatus], system: str) -> SystemState:
     """Returns the state of a system; one that comes from no file is on."""
     return known[system].state if system in known else SystemState.ON
 

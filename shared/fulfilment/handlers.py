@@ -15,7 +15,7 @@ from shared.domain.events import (
     RequestRedated,
     RequestVerified,
     RequestWithdrawn,
-    RetryDecided,
+    RetryRequested,
     TaskRecorded,
 )
 from shared.domain.operations import DONE_BY_HAND, Operation
@@ -90,7 +90,7 @@ def _details(operation: Operation, event: Event) -> dict[str, JsonValue]:
     return {"language": event.language, **country, **zone} | ({"of_same_person": others} if others else {})
 
 
-async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
+async def retry(fulfilments: Fulfilments, events: Sequence[RetryRequested], tx: UnitOfWork) -> None:
     """Go on with what is blocked: a person decided so, what came before has ended, or more is known of the subject."""
     if regardless := [event.request_id for event in events if event.regardless]:
         await tx.connection.execute(_REGARDLESS, regardless)

@@ -11,7 +11,7 @@ from shared.domain.operations import Operation
 from shared.fulfilment import queue
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import Sealing
-from shared.systems.contract import Checkpoint, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Result, Task
 from shared.systems.downstream import Downstream
 from shared.systems.engine.stated import with_own_alone
 from shared.systems.protocols import ExportableInParts, Operate
@@ -27,7 +27,7 @@ class Parts:
         self._tasks: Mapping[UUID, Task] = {task.task_id: task for task in tasks}
         self._begun: set[UUID] = set()
 
-    async def __call__(self, task_id: UUID, records: Sequence[Record]) -> None:
+    async def __call__(self, task_id: UUID, records: Sequence[CopiedRecord]) -> None:
         """Seals a part; with the first one goes what an earlier call has left.
 
         Raises:
@@ -63,7 +63,7 @@ async def _export(
     return await adapter.export_in_parts(tasks, save_progress, Parts(unit_of_work, tasks))
 
 
-def sealing(subject_ref: UUID, system: str, records: Sequence[Record]) -> Sealing:
+def sealing(subject_ref: UUID, system: str, records: Sequence[CopiedRecord]) -> Sealing:
     """Records as they lie in the vault: category, place, data, what is provided, by what found, anchors, states.
 
     And last which fields are hidden, where any is.

@@ -38,7 +38,7 @@ WITH due AS (
     ORDER BY due_on, task_id LIMIT $4 FOR UPDATE SKIP LOCKED
 ), first AS (SELECT * FROM due ORDER BY due_on, task_id LIMIT 1)
 UPDATE task
-SET state = CASE WHEN f.state = 'cancelled' OR task.at_once AND NOT EXISTS (
+SET state = CASE WHEN f.state = 'cancelled' OR task.immediate AND NOT EXISTS (
                      SELECT FROM task next WHERE next.fulfilment_id = task.fulfilment_id AND next.system = $1
                         AND next.operation = $2 AND next.state = 'waiting')
                  THEN 'cancelled' ELSE 'leased' END,
@@ -51,7 +51,7 @@ WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
 RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.failure, task.due_on,
           f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent,
           (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage, f.confirmed,
-          f.operation, task.observes, task.at_once
+          f.operation, task.observes, task.immediate
 """  # noqa: S608  # constants
 
 _NOTE = """
@@ -123,7 +123,7 @@ class Claim:
 
     ``opened``: when its fulfilment was opened, in µs. ``failure``: why the last attempt failed.
     ``confirmed``: approved counts, by system and limit. ``fulfils``: the operation of its fulfilment.
-    ``observes``: the system is only searched, without an effect. ``at_once``: it belongs to no stage.
+    ``observes``: the system is only searched, without an effect. ``immediate``: it belongs to no stage.
     """
 
     task_id: UUID
@@ -143,7 +143,7 @@ class Claim:
     confirmed: Mapping[str, Mapping[str, int]]
     fulfils: str
     observes: bool = False
-    at_once: bool = False
+    immediate: bool = False
     step: Step = field(kw_only=True)
 
     @property

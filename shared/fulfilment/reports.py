@@ -24,15 +24,15 @@ FROM task t WHERE fulfilment_id = ANY($1) AND NOT observes AND (operation <> 'pl
   AND (state <> 'cancelled' OR NOT EXISTS (
     SELECT 1 FROM task other WHERE other.fulfilment_id = t.fulfilment_id AND other.system = t.system
        AND other.operation = t.operation AND (other.state <> 'cancelled' OR other.task_id > t.task_id)))
-  AND NOT (at_once AND (state <> 'done' OR EXISTS (
+  AND NOT (immediate AND (state <> 'done' OR EXISTS (
     SELECT 1 FROM task next WHERE next.fulfilment_id = t.fulfilment_id AND next.system = t.system
-       AND next.operation = t.operation AND NOT next.at_once AND next.state = 'done')))
+       AND next.operation = t.operation AND NOT next.immediate AND next.state = 'done')))
 ORDER BY stage, system
 """
-_STOPPED_AT_ONCE = """
+_STOPPED_IMMEDIATELY = """
 SELECT request_id FROM fulfilment f
 WHERE fulfilment_id = ANY($1) AND (state = 'blocked' OR state = 'open' AND NOT EXISTS (
-    SELECT FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.at_once AND t.state IN ('ready', 'leased')))
+    SELECT FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.immediate AND t.state IN ('ready', 'leased')))
 """
 
 
@@ -83,7 +83,7 @@ async def publish_so_far(tx: UnitOfWork, ids: Collection[UUID]) -> None:
 
     The caller has locked them.
     """
-    rows = await tx.connection.fetch(_STOPPED_AT_ONCE, [*ids])
+    rows = await tx.connection.fetch(_STOPPED_IMMEDIATELY, [*ids])
     if not rows:
         return
     for done in (await so_far(tx, [row[0] for row in rows])).values():

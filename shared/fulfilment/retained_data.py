@@ -50,7 +50,7 @@ async def load(
         return Staying(system, operation, policy, now, {}, {})
     ours = [c for c in claims if c.subject_ref in known and known[c.subject_ref].tenant is None]
     if operation is Operation.SUPPRESS:
-        ours = [c for c in ours if not c.at_once and ends(system, c.details)]
+        ours = [c for c in ours if not c.immediate and ends(system, c.details)]
     theirs = {c.subject_ref: known[c.subject_ref] for c in ours}
     held = await _holds_of(connection, unit_of_work, theirs)
     if operation is Operation.SUPPRESS:

@@ -18,7 +18,7 @@ from shared.fulfilment.store import Conclude, hold, wait_for_others
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.metrics import SYSTEMS
 from shared.runtime.settings import WorkSettings
-from shared.storage.systems import COUNTING, Standing, SystemState, standings
+from shared.storage.systems import COUNTING, SystemState, SystemStatus, standings
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ SELECT name FROM downstreams.system WHERE state = 'quarantined' AND since < now(
 # An observing system may have been retired before. Manual and failed tasks of a retired system cannot be retried.
 _LEFT_BEHIND = """
 system = ANY($1) AND NOT observes AND failure IS DISTINCT FROM $2
-AND (state = 'ready' AND NOT at_once OR $3 AND state = 'failed')
+AND (state = 'ready' AND NOT immediate OR $3 AND state = 'failed')
 """
 _HELD = f"SELECT DISTINCT fulfilment_id FROM task WHERE {_LEFT_BEHIND} LIMIT {_AT_A_TIME}"  # noqa: S608  # constants
 _HAND_OVER = f"""
@@ -94,7 +94,7 @@ class Standings:
         observing = [name for name, system in known.items() if system.state is SystemState.OBSERVE]
         await self._unit_of_work.pool.execute(_STOP_OBSERVING, observing)
 
-    def _show(self, known: Mapping[str, Standing]) -> None:
+    def _show(self, known: Mapping[str, SystemStatus]) -> None:
         """Tells the state of each system; one that is on by another definition than ours is quarantined for us."""
         for name, system in known.items():
             other = system.state is SystemState.ON and self._fingerprints.get(name, system.hash) != system.hash

@@ -185,8 +185,8 @@ async def _with_tasks(tx: UnitOfWork, rows: Sequence[asyncpg.Record]) -> list[Co
         " FROM task t JOIN fulfilment f USING (fulfilment_id)"
         " WHERE fulfilment_id = ANY($1) AND t.state IN ('done', 'failed', 'waiting') AND NOT observes"
         " AND (t.operation <> 'plan' OR t.state = 'failed' OR f.operation = 'plan')"  # a step that was passed
-        " AND NOT (t.at_once AND EXISTS (SELECT FROM task next WHERE next.fulfilment_id = t.fulfilment_id"
-        "  AND next.system = t.system AND next.operation = t.operation AND NOT next.at_once AND next.state = 'done'))"
+        " AND NOT (t.immediate AND EXISTS (SELECT FROM task next WHERE next.fulfilment_id = t.fulfilment_id"
+        "  AND next.system = t.system AND next.operation = t.operation AND NOT next.immediate AND next.state = 'done'))"
         " ORDER BY stage, system",
         [row[0] for row in rows],
     )

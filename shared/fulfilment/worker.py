@@ -17,7 +17,7 @@ from shared.domain.errors import KeyGone, Unavailable
 from shared.domain.operations import ANSWERING, PREPARING, Operation, Step, TaskOutcome
 from shared.domain.policy_files import assignments_policy
 from shared.domain.proofs import proof_policy
-from shared.fulfilment import at_once, retained_data
+from shared.fulfilment import immediate_stop, retained_data
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.completion import TaskCompletion, Worked
@@ -212,7 +212,7 @@ class Worker:
             operation=self._step.operation,
             identities=search.identities,
             changes=subject.changes,
-            details={**claim.details, **at_once.details(claim), "right": claim.right},
+            details={**claim.details, **immediate_stop.details(claim), "right": claim.right},
             attempt=claim.attempt,
             progress=claim.progress,
             due_on=claim.due_on,
@@ -222,7 +222,7 @@ class Worker:
             level=search.level,
             at=self._unit_of_work.clock.now(),
             not_theirs=search.not_theirs,
-            beside=search.beside,
+            ignored=search.ignored,
         )
 
     async def _ask(

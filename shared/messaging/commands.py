@@ -84,7 +84,7 @@ def resume(
     service: ServiceName,
     topic: str,
     *,
-    besides: Annotated[
+    extra: Annotated[
         int,
         typer.Option(
             min=0,
@@ -101,7 +101,7 @@ def resume(
 
     async def end_pause() -> bool:
         async with connected(PostgresSettings().dsn) as connection:
-            return await letters.resume(connection, service, topic, besides)
+            return await letters.resume(connection, service, topic, extra)
 
     resumed = asyncio.run(end_pause())
     said = f"{service} reads {topic} again" if resumed else f"{service} had not paused {topic}"

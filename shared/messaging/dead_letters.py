@@ -78,21 +78,21 @@ async def paused_since(connection: Connection) -> Sequence[tuple[ServiceName, st
     found = []
     for service in ServiceName:
         rows = await connection.fetch(
-            f"SELECT topic, paused_at FROM {service}.consumed_topic WHERE paused_at IS NOT NULL ORDER BY 1"  # noqa: S608  # a name of ours
+            f"SELECT topic, paused_at FROM {service}.consumed_topic WHERE paused_at IS NOT NULL ORDER BY 1"  # noqa: S608  # our name
         )
         found += [(service, row[0], row[1]) for row in rows]
     return found
 
 
-async def resume(connection: Connection, service: ServiceName, topic: str, besides: int = 0) -> bool:
+async def resume(connection: Connection, service: ServiceName, topic: str, extra: int = 0) -> bool:
     """Lets a service read a topic again, and count its dead letters from zero; returns whether it was paused.
 
-    ``besides``: additional dead letters that this day may bring.
+    ``extra``: additional dead letters that this day may bring.
     """
     status = await connection.execute(
-        f"UPDATE {service}.consumed_topic SET since = now(), dead_letters = -$2::integer, paused_at = NULL"  # noqa: S608  # a name of ours
+        f"UPDATE {service}.consumed_topic SET since = now(), dead_letters = -$2::integer, paused_at = NULL"  # noqa: S608  # our name
         " WHERE topic = $1 AND paused_at IS NOT NULL",
-        *(topic, besides),
+        *(topic, extra),
     )
     return bool(status != "UPDATE 0")
 
@@ -131,8 +131,8 @@ async def dead_letters(settings: KafkaSettings, service: ServiceName) -> AsyncIt
 async def replay(settings: KafkaSettings, service: ServiceName) -> tuple[int, int]:
     """Sends every dead letter that could be read to the topic it came from, once, for this service alone.
 
-    If it has handled one meanwhile it knows it by its id, and what it cannot handle now either is not set aside a
-    second time; so this may be done again, and in part.
+    The service skips one that it has handled meanwhile, by its id. One that fails again is not set aside a second time.
+    So this may be repeated, or done in part.
 
     Returns how many were sent, and how many have no content to send.
     """

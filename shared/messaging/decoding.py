@@ -131,4 +131,4 @@ def _one_by_one(head: bytes, body: bytes) -> Iterator[object]:
         at, offset = end, offset + 1
     else:
         return
-    yield _Unread(offset, "the rest of a batch whose records cannot be told apart")
+    yield _Unread(offset, "the rest of a batch whose records cannot be separated")

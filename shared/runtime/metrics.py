@@ -16,14 +16,14 @@ PEOPLE = CollectorRegistry()
 
 _TASK = ["service", "system", "operation"]
 
-EVENTS = Counter("dsr_events_heard_total", "Events handled, by what became of them", ["service", "type", "result"])
-LAG = Gauge("dsr_consumer_lag", "Records on the bus that a service has yet to hear", ["service", "topic"])
+EVENTS = Counter("dsr_events_consumed_total", "Events handled, by what became of them", ["service", "type", "result"])
+LAG = Gauge("dsr_consumer_lag", "Records on the bus that a service has yet to consume", ["service", "topic"])
 RELAYED = Counter("dsr_outbox_relayed_total", "Messages that the broker has acknowledged", ["service"])
 OUTBOX = Gauge("dsr_outbox_messages", "Messages that wait for the broker", ["service"])
 OUTBOX_AGE = Gauge("dsr_outbox_oldest_seconds", "How long the first of them has waited", ["service"])
 OUTBOX_PARKED = Gauge("dsr_outbox_parked", "Messages that the broker refuses for good, and those behind", ["service"])
 TOPIC_PAUSED = Gauge(
-    "dsr_topic_paused", "1 if a service leaves a topic alone until told to resume", ["service", "topic"]
+    "dsr_topic_paused", "1 if a service leaves a topic alone until an operator resumes it", ["service", "topic"]
 )
 TASKS = Counter("dsr_tasks_total", "Attempts at tasks, by what became of them", [*_TASK, "result"])
 RETRIES = Counter("dsr_task_retries_total", "Attempts that an unavailable system made necessary again", _TASK)
@@ -51,7 +51,9 @@ SYSTEMS = Gauge(
 POOL = Gauge("dsr_pool_connections", "Database connections of this process", ["service", "state"])
 POOL_LIMIT = Gauge("dsr_pool_limit", "Database connections that this process may have", ["service"])
 LOOP_LAG = Gauge("dsr_loop_lag_seconds", "How late this process came to what it wanted to do", ["service"])
-LOOP_STILL = Gauge("dsr_loop_still_seconds", "How long a loop of this process has not gone round", ["service", "loop"])
+LOOP_STALLED = Gauge(
+    "dsr_loop_stalled_seconds", "How long a loop of this process has not gone round", ["service", "loop"]
+)
 EVIDENCE_BROKEN = Gauge("dsr_evidence_broken", "1 if an entry of the chain of evidence does not follow", ["service"])
 EVIDENCE_CHECKED = Counter("dsr_evidence_checked_total", "Entries of evidence that were checked again", ["service"])
 RELEASES = Counter(

@@ -5,16 +5,16 @@ CREATE TABLE fulfilment (
     subject_ref   uuid        NOT NULL,
     "right"       text        NOT NULL,
     operation     text        NOT NULL,
-    details       jsonb       NOT NULL,      -- what the operation needs besides identities; never personal data
+    details       jsonb       NOT NULL,      -- what the operation needs next to identities; never personal data
     due_on        date        NOT NULL,
-    confirmed     jsonb       NOT NULL DEFAULT '{}',  -- system -> limit -> how much two persons have confirmed
-    searches      boolean     NOT NULL,      -- for a subject; not where it tells of the request alone
+    confirmed     jsonb       NOT NULL DEFAULT '{}',  -- system -> limit -> how much two people have confirmed
+    searches      boolean     NOT NULL,      -- for a subject; not where it is about the request alone
     state         text        NOT NULL CHECK (state IN ('open', 'blocked', 'complete', 'cancelled')),
     traceparent   text,
     opened_at     timestamptz NOT NULL,
     -- Stopped before it erases: another request of the same person comes first.
     held          boolean     NOT NULL DEFAULT false,
-    -- The customer of ours whose instruction it is: nothing but that customer's data is looked at.
+    -- The customer whose instruction it is: nothing but that customer's data is looked at.
     tenant        text
 ) WITH (fillfactor = 70);
 CREATE INDEX fulfilment_request ON fulfilment (request_id);
@@ -35,10 +35,10 @@ CREATE TABLE task (
     receipt       jsonb,
     failure       text,
     why           jsonb,                     -- of what waits for a person: its sentence and the limit; never personal data
-    -- A task by which a system that is not switched on is only asked: nobody waits for it, and nothing follows from it.
+    -- A task by which a system that is not switched on is only asked: no answer waits for it, and nothing follows from it.
     observes      boolean     NOT NULL DEFAULT false,
-    -- Whether it stops somebody's data at once by what they have stated, while others are still asked what they know of them.
-    at_once       boolean     NOT NULL DEFAULT false
+    -- Whether it stops the use of a person's data immediately by what they have stated, while other systems are still located.
+    immediate     boolean     NOT NULL DEFAULT false
 ) WITH (fillfactor = 70);
 CREATE INDEX task_fulfilment ON task (fulfilment_id);
 CREATE INDEX task_ready ON task (system, operation, due_on, task_id) WHERE state = 'ready';
@@ -47,8 +47,8 @@ CREATE INDEX task_leased ON task (leased_by) WHERE leased_by IS NOT NULL;
 CREATE INDEX task_failed ON task (system, operation) WHERE state = 'failed';
 CREATE INDEX task_observes ON task (system) WHERE observes AND state IN ('waiting', 'ready');
 
--- A process that works tasks, while it is alive: its row is renewed a few times in a second, and removed by whoever finds
--- it past its time, with which all that it had in hand goes to others.
+-- A process that works tasks, while it is alive: its row is renewed a few times in a second, and removed by the process
+-- that finds it expired; then all that it had leased goes to others.
 CREATE TABLE worker_process (
     process_id  uuid PRIMARY KEY,
     alive_until timestamptz NOT NULL         -- by the database's clock

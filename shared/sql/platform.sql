@@ -1,4 +1,4 @@
--- Personal data at rest: sealed under one key per subject, so destroying the key makes all of it unreadable.
+-- Personal data at rest: sealed under a key for each record, two of a request; destroying the key makes it unreadable.
 CREATE SCHEMA vault;
 
 CREATE TABLE vault.subject (
@@ -84,7 +84,7 @@ CREATE TABLE downstreams.finding (
 );
 
 -- Whose a number was, and when (REQ-N1). Numbers and holders are keyed hashes: who is looked for can be compared, and
--- nobody can be read off. It stays when the customer's record goes, since later holders need it.
+-- no person can be read off. It stays when the customer's record goes, since later holders need it.
 CREATE SCHEMA register;
 
 CREATE TABLE register.source (
@@ -178,7 +178,7 @@ CREATE TABLE vault.hold_kept (
 CREATE INDEX hold_kept_hold ON vault.hold_kept (hold_id);
 
 -- Contact points that get no marketing (Art. 21(3)): of an objection, and of an erasure where the policy says so. Keyed hashes: an
--- import, a mailing or a dialler can ask for one, and nobody can be read off. One row for each request that has named it.
+-- import, a mailing or a dialler can ask for one, and no person can be read off. One row for each request that has named it.
 CREATE TABLE register.suppression (
     fingerprint bytea       NOT NULL,        -- of the contact point
     request_id  uuid        NOT NULL,
@@ -213,7 +213,7 @@ CREATE TABLE downstreams.sweep (
     table_name   text   NOT NULL,
     ceiling      text   NOT NULL,            -- its name in the policy
     category     text   NOT NULL,            -- as the system calls it
-    sweep_id     uuid   NOT NULL UNIQUE,     -- of what it stands for: two persons confirm that and nothing else
+    sweep_id     uuid   NOT NULL UNIQUE,     -- of what it stands for: two people confirm that and nothing else
     action       text   NOT NULL CHECK (action IN ('delete', 'anonymise')),
     state        text   NOT NULL CHECK (state IN ('unsigned', 'no_country', 'dry_run', 'stopped', 'sweeping', 'swept', 'failed')),
     night        date   NOT NULL,            -- the local day on which this was found
@@ -226,16 +226,16 @@ CREATE TABLE downstreams.sweep (
     of_rows      bigint NOT NULL DEFAULT 0,
     gone         bigint NOT NULL DEFAULT 0,
     spared       bigint NOT NULL DEFAULT 0,
-    missed       bigint NOT NULL DEFAULT 0,  -- past the ceiling for more than a day, still there, and spared by nobody
+    missed       bigint NOT NULL DEFAULT 0,  -- past the ceiling for more than a day, still there, and not spared
     reason       text,                       -- why it failed: a code
     policy       text   NOT NULL,            -- its version
     confirmed_by text[]      NOT NULL DEFAULT '{}',
-    -- Rows past a maximum of one country's law of which nobody can tell whether they are under that law: they stay until what is for everybody.
+    -- Rows past a maximum of one country's law that may not be under that law: they stay until the ceiling for everybody.
     undetermined bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (system, table_name, ceiling)
 );
 
--- To which purposes whoever has a contact point or an account has withdrawn consent (Art. 7(3)): a category that is kept by two consents
+-- The purposes for which the holder of a contact point or an account has withdrawn consent (Art. 7(3)): a category that is kept by two consents
 -- ends with the second of them, whenever that is withdrawn. Keyed hashes.
 CREATE TABLE register.consent_withdrawn (
     fingerprint bytea       NOT NULL,        -- of what they are known by

@@ -1,9 +1,9 @@
--- Every service has an inbox (what it has heard) and an outbox (what it has yet to say), in its own schema.
+-- Every service has an inbox (what it has consumed) and an outbox (what it has yet to publish), in its own schema.
 CREATE TABLE inbox (
     event_id uuid PRIMARY KEY,
-    heard_at timestamptz NOT NULL
+    consumed_at timestamptz NOT NULL
 );
-CREATE INDEX inbox_heard ON inbox USING brin (heard_at);
+CREATE INDEX inbox_consumed ON inbox USING brin (consumed_at);
 
 CREATE TABLE outbox (
     position    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -79,8 +79,8 @@ class ChunkWriter:
         if self._waiting or not self._position:
             await self._seal(connection, bytes(self._waiting))
         done = Chunked(self._piece.sealed_id, self._piece.subject_ref, self._size, self._hash.hexdigest())
-        told = {"sealed_id": str(done.sealed_id), "size": done.size, "sha256": done.sha256}
-        header = Sealing(done.subject_ref, self._piece.kind, self._piece.source, orjson.dumps(told), done.sealed_id)
+        known = {"sealed_id": str(done.sealed_id), "size": done.size, "sha256": done.sha256}
+        header = Sealing(done.subject_ref, self._piece.kind, self._piece.source, orjson.dumps(known), done.sealed_id)
         await self._vault.replace(connection, header)
         return done
 
@@ -104,10 +104,10 @@ async def find(connection: Connection, vault: Vault, sealed_id: UUID) -> Chunked
     content = await vault.open_one(connection, sealed_id)
     if content is None:
         return None
-    told = orjson.loads(content)
-    if told["sealed_id"] != str(sealed_id):
+    header = orjson.loads(content)
+    if header["sealed_id"] != str(sealed_id):
         raise ValueError("the piece in the vault was exchanged for another")
-    return Chunked(sealed_id, await connection.fetchval(_WHOSE, sealed_id), told["size"], told["sha256"])
+    return Chunked(sealed_id, await connection.fetchval(_WHOSE, sealed_id), header["size"], header["sha256"])
 
 
 async def read(pool: Pool, vault: Vault, piece: Chunked, first: int, end: int) -> AsyncIterator[bytes]:

@@ -59,14 +59,14 @@ async def others(
     known: defaultdict[Other, list[tuple[str, bytes]]] = defaultdict(list)
     for request_id, kind, *mark in await connection.fetch(_OF_THESE, list(marks), list(kinds)):
         known[Other(request_id, Kind(kind))].append((mark[0], mark[1]))
-    persons = {other: _marks(rows) for other, rows in known.items()}
+    people = {other: _marks(rows) for other, rows in known.items()}
     found = {
         request_id: tuple(
             other
-            for other, who in persons.items()
+            for other, who in people.items()
             if other.request_id != request_id and (request_id.bytes in who.requests or who.is_same(mine))
         )
-        for request_id, mine in (of.items() if persons else ())
+        for request_id, mine in (of.items() if people else ())
     }
     return {request_id: theirs for request_id, theirs in found.items() if theirs}
 

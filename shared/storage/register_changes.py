@@ -32,7 +32,7 @@ class RegisterUnfilled(DsrError):
 
 
 @dataclass(frozen=True, slots=True)
-class NumberTold:
+class ReportedNumber:
     """A reported number, with the locked register of its source; ``by``: who reports it."""
 
     connection: Connection
@@ -45,7 +45,7 @@ class NumberTold:
 
     @classmethod
     async def of(
-        cls, connection: Connection, keyring: Keyring, told: AssignedNumber, source: str, by: str, now: datetime
+        cls, connection: Connection, keyring: Keyring, stated: AssignedNumber, source: str, by: str, now: datetime
     ) -> Self:
         """Locks the register for it.
 
@@ -55,7 +55,7 @@ class NumberTold:
         namespace = await connection.fetchval(_SOURCE, source)
         if namespace is None:
             raise RegisterUnfilled(f"the register was not read from {source} as yet; send it again afterwards")
-        number, holder = keyring.fingerprint(told.number), keyring.holder(namespace, told.account_id)
+        number, holder = keyring.fingerprint(stated.number), keyring.holder(namespace, stated.account_id)
         rows = await connection.fetch(_OF_NUMBER, number)
         known = [Assignment(row[0], row[1], row[2], row[3], Line(row[4])) for row in rows]
         return cls(connection, source, by, number, holder, now, known)

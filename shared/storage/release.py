@@ -207,8 +207,8 @@ async def _sure(
 ) -> Sequence[Identity]:
     """The identities as well proved as the register bears out; ``on_file``: from when to when it must have known them.
 
-    What two contact points prove together counts if the source of the register knows the address as that of its only
-    account, which then has been the number's holder for long enough; and it counts for the account as well.
+    A proof by two contact points counts if the source of the register knows the address as one account's only. This
+    account must have been the number's holder for long enough. The proof then counts for the account as well.
     """
     pair = [each for each in identities if each.together and each.level >= _TWO]
     if not pair:

@@ -31,7 +31,7 @@ COUNTING = frozenset({SystemState.ON, SystemState.QUARANTINED})
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SystemStatus:
     """The state of a system, its beginning, and the hash of the accepted definition."""
 
     state: SystemState
@@ -50,13 +50,13 @@ class Finding:
     found_at: datetime
 
 
-async def standings(connection: Connection) -> dict[str, Standing]:
+async def standings(connection: Connection) -> dict[str, SystemStatus]:
     """Returns every registered system by name."""
     rows = await connection.fetch("SELECT name, state, hash, reason, since FROM downstreams.system ORDER BY name")
-    return {row[0]: Standing(SystemState(row[1]), *tuple(row)[2:]) for row in rows}
+    return {row[0]: SystemStatus(SystemState(row[1]), *tuple(row)[2:]) for row in rows}
 
 
-async def register(connection: Connection, declared: Mapping[str, str]) -> dict[str, Standing]:
+async def register(connection: Connection, declared: Mapping[str, str]) -> dict[str, SystemStatus]:
     """Compares what is known with what is declared, names with hashes; returns where each system stands now.
 
     The first time of all every system is switched on, later on a new one observes. One that was on and is declared in
@@ -165,12 +165,12 @@ async def to_announce(connection: Connection) -> list[str]:
     return sorted(row[0] for row in rows)
 
 
-def as_json(standing: Standing) -> dict[str, Any]:
+def as_json(standing: SystemStatus) -> dict[str, Any]:
     """The same, for a program."""
     return asdict(standing)
 
 
-async def _locked(connection: Connection, name: str) -> Standing:
+async def _locked(connection: Connection, name: str) -> SystemStatus:
     await connection.execute("LOCK TABLE downstreams.system IN SHARE ROW EXCLUSIVE MODE")
     known = await standings(connection)
     if name not in known:

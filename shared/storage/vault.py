@@ -1,4 +1,7 @@
-"""Seals personal data with AES-256-GCM under a wrapped key per subject; destroying the key erases them."""
+"""Seals personal data with AES-256-GCM, under a wrapped key for each record; destroying the key erases the data.
+
+A request has two records: that of its subject (``subject_ref``) and that of its correspondence (``request_id``).
+"""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence

@@ -3,16 +3,25 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid4
 
+from pydantic import JsonValue
+
+from shared.domain.clock import Clock
 from shared.domain.errors import DsrError, Fault, Misconfigured
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation
 from shared.domain.proofs import ProofPolicy, proof_policy
 from shared.domain.user_events import FILE_SOURCE, read_emitters
+from shared.systems.contract import Task
 from shared.systems.downstream import Downstream
 from shared.systems.file import Table, declare, tables_of
 from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import path_of
-from shared.systems.protocols import Inspectable
+from shared.systems.protocols import Inspectable, Tried
 from shared.systems.registry import Downstreams, Wiring, connect
 from shared.systems.relations import speaking_of, with_register, with_states
 from shared.systems.sql.dataset import Dataset
@@ -26,7 +35,7 @@ class Checked:
     """One system: its declaration, and what is wrong.
 
     ``by_person``: parts of the policy that a person does there; the system is usable. ``unset``: variables that are not
-    set, so only its file was checked; ``looked``: the live system was asked.
+    set, so only its file was checked; ``looked``: the live system was asked; ``tried``: what it was asked.
     """
 
     name: str
@@ -35,6 +44,7 @@ class Checked:
     by_person: tuple[Fault, ...] = ()
     unset: tuple[str, ...] = ()
     looked: bool = False
+    tried: tuple[Tried, ...] = ()
 
 
 async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bool = True) -> Sequence[Checked]:
@@ -53,7 +63,7 @@ async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bo
     chosen = [each for name, each in read.items() if only in {None, name}]
     try:
         looked = await asyncio.gather(
-            *(_looked(places[each.name], each) if live else _as_it_is(each) for each in chosen)
+            *(_looked(places[each.name], each, wiring.clock) if live else _as_it_is(each) for each in chosen)
         )
         return [_against_policy(places[each.name], each) for each in looked]
     finally:
@@ -192,13 +202,45 @@ async def _as_it_is(read: Checked) -> Checked:
     return read
 
 
-async def _looked(place: Table, read: Checked) -> Checked:
+async def _looked(place: Table, read: Checked, clock: Clock) -> Checked:
     """Adds the faults of the live system."""
     adapter: object = read.declared.adapter if read.declared and read.declared.enabled else None
     if read.faults or read.unset or not isinstance(adapter, Inspectable):
         return read
+    tried: Sequence[Tried] = ()
     try:
-        found = await adapter.inspect()
+        tried = await adapter.inspect()
+        if read.declared and not any(each.missing for each in tried):
+            tried = [*tried, *await _located(read.declared, clock.now())]
     except DsrError as error:
-        found = [str(error)]
-    return replace(read, faults=tuple(place.fault(each) for each in found), looked=True)
+        tried = [*tried, Tried("access", read.name, str(error))]
+    faults = tuple(place.fault(each.says) for each in tried if each.missing)
+    return replace(read, faults=faults, looked=True, tried=tuple(tried))
+
+
+async def _located(declared: Downstream, now: datetime) -> list[Tried]:
+    """Searches for a person who does not exist, by each identity that the system needs."""
+    tried = list[Tried]()
+    for kind, value in _ABSENT.items() if declared.can(Operation.LOCATE) else ():
+        if kind in declared.needs:
+            since = None if kind in {IdentityType.EMAIL, IdentityType.ACCOUNT_ID} else _SINCE
+            who = Identity(kind, value, since, source=declared.name, level="L2")
+            task = Task(uuid4(), uuid4(), uuid4(), declared.name, Operation.LOCATE, (who,), level="L2", at=now)
+            [result] = await declared.operate(Operation.LOCATE)([task], _keep_nothing)
+            missing = str(result) if isinstance(result, DsrError) else ""
+            tried.append(Tried("locate", f"a search by {kind}", missing))
+    return tried
+
+
+async def _keep_nothing(_: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+    """Keeps no notes: a search leaves nothing to remember."""
+
+
+_SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
+_ABSENT: Final = {
+    IdentityType.EMAIL: "dsr-check@absent.invalid",
+    IdentityType.PHONE: "+442079460000",
+    IdentityType.ACCOUNT_ID: "dsr-check-absent",
+    IdentityType.SIP_URI: "sip:dsr-check@absent.invalid",
+}
+"""Identities of a person who does not exist; the number is reserved for fiction."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,13 +37,22 @@ def check(
     emitters: Annotated[
         Path | None, typer.Option(envvar="DSR_INTAKE_EMITTERS", help="The file of emitters that belongs to it.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json/--text",
+            default_factory=lambda: not sys.stdout.isatty(),
+            show_default="JSON in a pipe",
+            help="Print JSON, or text for people.",
+        ),
+    ],
 ) -> None:
     """Says what each system of a downstreams file will be asked to do, and everything that is wrong with it.
 
-    A system whose variables are not set is checked by the file alone. Status 1 if anything is wrong in the file, in the
-    files that it names, or in a live system (unreachable, access denied, not as declared or not prepared), and if a
-    person must do a part of the policy.
+    Each operation is tried on a person who does not exist; of a SQL store in a transaction that is rolled back. A
+    system whose variables are not set is checked by the file alone. Status 1 if anything is wrong in the file, or in
+    the files that it names. Also if a live system is unreachable, denies access, is not as declared or not prepared,
+    and if a person must do a part of the policy.
     """
     wiring = Wiring.of_command()
     checked = asyncio.run(checking.check(file, wiring, system, live=not file_only))
@@ -57,7 +67,7 @@ def check(
 
 @downstreams.command()
 def prepare(file: Path, *, as_json: AsJson = False) -> None:
-    """Prints the statements that the owner of each SQL store runs once: a table of ours and its grants.
+    """Prints the statements that the owner of each SQL store runs once: our table and its grants.
 
     The role is the one in the store's connection string. Nothing is run.
     """
@@ -105,6 +115,7 @@ def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[s
             "by_person": _said(each.by_person),
             "not_set": list(each.unset),
             "looked_at": each.looked,
+            **({"tried": [trial._asdict() for trial in each.tried]} if each.tried else {}),
         }
         if declared is not None and declared.adapter is not None and declared.enabled:
             said |= _declared(declared) | ({"no_account_source": [declared.accounts]} if each.name in mute else {})
@@ -147,11 +158,22 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"{name}  ({system['adapter'] or '?'})  {_line(system)}")
         if system["not_set"]:
             lines.append(f"  checked by the file alone: {', '.join(system['not_set'])} not set")
+        lines += _table(system.get("tried", ()))
         lines.extend(f"  {Fault(**fault)}" for fault in (*system["faults"], *system["by_person"]))
     if "emitters" in found:
         lines += ["emitters", *(f"  {Fault(**fault)}" for fault in found["emitters"])]
     order = "; then ".join(", ".join(stage) for stage in found["erasure"])
     return [*lines, f"an erasure: {order}"] if order else lines
+
+
+def _table(tried: Sequence[Mapping[str, str]]) -> list[str]:
+    """Renders what was tried, a line each; the statement to paste stands alone below its line."""
+    wide = [max(len(each[name]) for each in tried) for name in ("operation", "how")] if tried else [0, 0]
+    lines = []
+    for each in tried:
+        lines.append(f"  {each['operation']:{wide[0]}}  {each['how']:{wide[1]}}  {each['missing'] or 'works'}")
+        lines += [f"    {each['line']};"] if each["line"] else []
+    return lines
 
 
 _SAID: Mapping[str, str] = {

@@ -24,7 +24,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.operations import Change, CountUnknown, Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.release import Match
 from shared.domain.rights import Level
 from shared.domain.topics import Message
@@ -39,7 +39,7 @@ Publish = Callable[[Sequence[Message]], Awaitable[None]]
 class Task:
     """One operation on one system for one request.
 
-    - ``identities``: the subject's identities to search by; ``beside``: further ones, which only identify rows found
+    - ``identities``: the subject's identities to search by; ``ignored``: further ones, which only identify rows found
     - ``level``: the level to which each identity is proved at least
     - ``changes``: the corrections that the subject asked for
     - ``details``: further input of the operation. ``restrict``: ``ground``. ``flag``: ``open``. ``rectify``: ``zone``,
@@ -75,12 +75,12 @@ class Task:
     at: datetime | None = None
     held: frozenset[str] = frozenset()
     states: States = field(default_factory=dict)
-    beside: tuple[Identity, ...] = ()
+    ignored: tuple[Identity, ...] = ()
 
     @property
     def known(self) -> tuple[Identity, ...]:
         """Returns all identities of the subject, including those that are not searched by."""
-        return (*self.identities, *self.beside)
+        return (*self.identities, *self.ignored)
 
     @property
     def token(self) -> tuple[int, int, int]:
@@ -118,7 +118,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CopiedRecord:
     """One record about the subject, as the subject may read it.
 
     ``portable``: it also goes into a portability package: provided by the subject under consent or contract (Art. 20).
@@ -144,7 +144,7 @@ class Receipt:
     """Result of one task: counts of records, before and after.
 
     - ``found``: before the change; ``changed``: deleted or altered; ``remaining``: at the second look
-    - ``by_category``: found records by category; ``uncounted``: why the counts are unknown
+    - ``by_category``: found records by category; ``count_unknown``: why the counts are unknown
     - ``kept``, ``ground``, ``until``: records that rules keep, the first rule, and the last day
     - ``reduced``: kept records that lost columns, by category; ``anonymised``: categories that were anonymised
     - ``ended``: categories erased with a withdrawn consent
@@ -178,14 +178,14 @@ class Receipt:
     level: Level | None = None
     corrected: tuple[int, ...] | None = None
     stated: bool | None = None
-    uncounted: Uncounted | None = None
+    count_unknown: CountUnknown | None = None
     unattributed: int | None = None
     written_by_others: int | None = None
     narrowed: bool | None = None
     searched_by: tuple[IdentityType, ...] | None = None
     categories: tuple[str, ...] | None = None
     identities: tuple[Identity, ...] = ()
-    records: tuple[Record, ...] = ()
+    records: tuple[CopiedRecord, ...] = ()
     parts: int = 0
 
     def report(self, system: str, operation: Operation) -> TaskReport:

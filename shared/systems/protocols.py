@@ -1,16 +1,16 @@
 """Defines the protocols of adapters; each operation takes tasks and returns a result for each."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from shared.domain.assignments import AssignedNumber
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Result, Task
 
-HandOver = Callable[[UUID, Sequence[Record]], Awaitable[None]]
+HandOver = Callable[[UUID, Sequence[CopiedRecord]], Awaitable[None]]
 """Hands a part of a task's records to the vault; parts of earlier attempts do not count.
 
 Raises ``Withdrawn``, or an error if another worker has taken the task; let both propagate.
@@ -38,7 +38,7 @@ class Marketable(Protocol):
 
 
 @runtime_checkable
-class Forgetful(Protocol):
+class Prunable(Protocol):
     """Keeps its own data, which expire; called once a night."""
 
     async def forget(self) -> None: ...
@@ -51,11 +51,28 @@ class Assigning(Protocol):
     async def assignments(self) -> Sequence[AssignedNumber]: ...
 
 
+class Tried(NamedTuple):
+    """One operation tried on a person who does not exist: ``missing`` is empty if it works.
+
+    ``how``: the statement or request; ``line``: what the owner pastes.
+    """
+
+    operation: str
+    how: str
+    missing: str = ""
+    line: str = ""
+
+    @property
+    def says(self) -> str:
+        """Returns what is missing, and who does what about it."""
+        return f"{self.missing}: let the owner run {self.line}" if self.line else self.missing
+
+
 @runtime_checkable
 class Inspectable(Protocol):
-    """Compares its live system with the declaration, and says what differs, is not prepared or denies access."""
+    """Tries what its live system has to do, and reports what differs, is not prepared or denies access."""
 
-    async def inspect(self) -> Sequence[str]: ...
+    async def inspect(self) -> Sequence[Tried]: ...
 
 
 @runtime_checkable

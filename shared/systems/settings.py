@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
 
-from shared.domain.errors import BlastRadius
+from shared.domain.errors import LimitExceeded
 from shared.domain.operations import Exceeded, Limit
 from shared.systems.contract import Task
 
@@ -28,7 +28,7 @@ class LimitedSettings(BaseModel):
 
     max_rows: int = Field(default=100_000, ge=1, le=1_000_000_000, description="rows that one request may touch")
 
-    def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> BlastRadius | None:
+    def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> LimitExceeded | None:
         """Returns why the task exceeds a limit; None if it does not, or two people confirmed the excess.
 
         A stop of marketing applies to every person with the address (Art. 21(3)).
@@ -38,7 +38,7 @@ class LimitedSettings(BaseModel):
             allowed = max(getattr(self, limit, found), task.confirmed.get(limit, 0))
             if found > allowed:
                 exceeded = Exceeded(limit=limit, found=found, allowed=allowed)
-                return BlastRadius(f"{found:,} are found, and {limit} = {allowed:,}; nothing was done", exceeded)
+                return LimitExceeded(f"{found:,} are found, and {limit} = {allowed:,}; nothing was done", exceeded)
         return None
 
 

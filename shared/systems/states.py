@@ -61,11 +61,11 @@ def unknown(system: str, held: str, rule: str, state: str) -> str:
     )
 
 
-def country_unknown(system: str, held: str, rule: str, country: str) -> str:
-    """Explains that the country whose law applies is unknown."""
+def country_unknown(system: str, held: str, rule: str, countries: Iterable[str]) -> str:
+    """Explains that the country of a record is unknown."""
     return (
-        f"{system} holds {held}, which {rule} keeps where the law of {country} applies, and nothing there shows whether"
-        " it does: enter the country there, and try again; nothing was done there"
+        f"{system} holds {held}, which {rule} keeps only for {' or '.join(sorted(countries))}, and nothing there shows"
+        " the country: enter it there, and try again; nothing was done there"
     )
 
 

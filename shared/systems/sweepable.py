@@ -66,7 +66,7 @@ class Swept:
     complete: bool = field(default=False, compare=False)
 
 
-Spared = Mapping[str, Sequence[Task]]
+Exemptions = Mapping[str, Sequence[Task]]
 """Tasks of exempt subjects, by category."""
 
 
@@ -89,6 +89,6 @@ class Sweepable(Protocol):
     @property
     def dated(self) -> Sequence[Dated]: ...
 
-    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]: ...
+    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]: ...
 
-    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]: ...
+    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]: ...

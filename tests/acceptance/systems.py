@@ -93,10 +93,10 @@ primary_key = ["id"]
 on_erase = "blank"
 at = {{ happened = "began" }}
 [tables.call_record.parties.caller]
-nobody = [""]
+placeholders = [""]
 withheld = {{ privacy = ["none"] }}
 [tables.call_record.parties.callee]
-nobody = [""]
+placeholders = [""]
 [tables.call_record.columns]
 id = {{ class = "T" }}
 began = {{ class = "M", explain = "when the call began" }}
@@ -487,7 +487,7 @@ needs = ["email", "phone", "account_id"]
 yields = ["email", "phone", "account_id"]
 accounts = "customers"
 assigns = true
-grounds = { contract = "contract", ended_on = "contract_ended_on", invoice_open = "invoice_open", disputed = "disputed", last_activity = "last_activity" }
+grounds = { contract = "contract", ended_on = "contract_ended_on", invoice_open = "invoice_open", disputed = "disputed", credit = "credit", last_activity = "last_activity" }
 """  # noqa: E501  # the same
 
 
@@ -509,16 +509,19 @@ class Crm:
         self,
         person: Person,
         contract: Any = "none",
-        since: datetime = SINCE,
+        since: datetime | None = None,
         until: datetime | None = None,
-        phones: Sequence[Phone] | None = None,
+        phones: Sequence[Phone] = (),
         **more: Any,
     ) -> None:
+        """Enters a customer, with their number if it was assigned ``since`` or ``until`` a day: that is a contract."""
+        if since or until:
+            phones = [Phone(person.phone, since or SINCE, until)]
         customer = Customer(
             code=person.account_id,
             name=person.name,
             emails=(person.email,),
-            phones=(Phone(person.phone, since, until),) if phones is None else tuple(phones),
+            phones=tuple(phones),
             street="Kieselgasse 1",
             postal_code="10115",
             city=BERLIN,

@@ -12,7 +12,7 @@ from tests.acceptance.events import statuses
 from tests.acceptance.mails import BOUNCE, code_in, link_in, mail, proof, proposed, text_of
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import FRAGILE, scenario
-from tests.acceptance.systems import BERLIN, NOTHING
+from tests.acceptance.systems import BERLIN, NOTHING, SINCE
 from tests.fixtures.live import eventually
 
 RECEIVED_IN = {
@@ -167,7 +167,7 @@ async def test_event_of_marketing_an_account_or_a_number_takes_effect(platform: 
         assert (await platform.shop.held(each)).marketing is False
     assert "subject_used" in await set_aside(platform, "subject_used")
     person = platform.new_person()
-    await platform.crm.hold(person)
+    await platform.crm.hold(person, since=SINCE)
     subject = {"account_id": person.account_id, "phones": [{"number": STRAY}]}
     async with platform.emitter("numbering") as numbering:
 

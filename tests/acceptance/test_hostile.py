@@ -298,7 +298,7 @@ async def test_hit_of_another_person_touches_nothing(platform: Platform, asked: 
         platform.helpdesk.says[people[0].email] = lambda: JSONResponse({"contacts": both})
     before = [await held(each) for each in people]
     view = await (await platform.ask(people[0], right)).judged()
-    assert (failure(view, kind), view["outcome"], view["package"]) == ("foreign_hit", None, False)
+    assert (failure(view, kind), view["outcome"], view["package"]) == ("wrong_person_match", None, False)
     assert [await held(each) for each in people] == before
 
 
@@ -326,7 +326,7 @@ async def test_yes_without_a_change_is_found_out_by_a_second_look(platform: Plat
         system.says[person.email] = lambda task: None if task["operation"] in ASKED else system.reply(task, **lie)
     asked = await platform.ask(person, right)
     view = await asked.judged()
-    assert (failure(view, kind), view["outcome"]) == ("residue_found", None)
+    assert (failure(view, kind), view["outcome"]) == ("data_still_present", None)
     assert await system.held(person) == before
     if kind == "helpdesk":
         system.lies.discard(person.email)
@@ -380,11 +380,11 @@ async def test_call_between_two_people_keeps_what_is_the_others(platform: Platfo
     """Two people erased in one batch leave the third person's side of a call, and nothing of their own (Art. 17)."""
     first, second, other = (platform.new_person() for _ in range(3))
     for each in (first, second):
-        await platform.crm.hold(each)
+        await platform.crm.hold(each, until=datetime(2026, 5, 1, tzinfo=UTC))
     moment = datetime(2026, 4, 1, tzinfo=UTC)
     for caller, callee in ((first, other), (second, first), (other, second)):
         await platform.shop.hold_call(caller.phone, callee.phone, moment)
-    cases = [await platform.ask(each, "erasure") for each in (first, second)]
+    cases = [await platform.ask(each, "erasure", "email", "account_id") for each in (first, second)]
     for case in cases:
         assert (await case.closed())["outcome"] == "fulfilled"
     assert [await platform.shop.calls(each.phone) for each in (first, second)] == [[], []]

@@ -244,7 +244,7 @@ async def test_incident_is_recorded_decided_by_two_and_closed(platform: Platform
         await anton.open(page)
         await step(anton, re.findall(r'href="(/console/approvals/[^"]+/approve)"', anton.html)[0])
         notified = {"whom": "authority", "to": "BlnBDI 521.12", "complete": "yes", "what": "By its form."}
-        await step(hanna, f"{page}/notified", told_at=found_at, **notified)
+        await step(hanna, f"{page}/notified", notified_at=found_at, **notified)
         await step(hanna, f"{page}/close", explanation="All were notified.")
         assert "All were notified." in hanna.text
     assert words["happened"] in await case.seen_by(platform.officer).letter("breach")

@@ -152,7 +152,7 @@ async def test_recipient_who_never_answers_is_reminded_once_and_shown_as_overdue
     case = await platform.ask(person, "objection")
     await case.closed()
     await platform.clock.reaches(3)
-    await eventually(lambda: _mailer(case, "told_at"), within=240, every=0.5)
+    await eventually(lambda: _mailer(case, "notified_at"), within=240, every=0.5)
     await platform.clock.reaches(22)
     await eventually(lambda: _mailer(case, "reminded_at"), within=240, every=0.5)
     assert not await _mailer(case, "overdue")

@@ -67,7 +67,7 @@ def _declared(copied: Stores, url: str) -> Stores:
 
 async def _counts(url: str) -> float:
     async with httpx.AsyncClient() as client:
-        counts = (await client.get(f"{url}/told")).json()
+        counts = (await client.get(f"{url}/counts")).json()
     must("left in the help desk", counts["left"], 0)
     return float(counts["calls"] / REQUESTS)
 

@@ -40,16 +40,18 @@ _COMMON, _RARE = "crm", "archive"
 # other waits in.
 _FILL = """
 INSERT INTO request (request_id, subject_ref, "right", channel, key_id, accepted_at, state, received_at, due_on,
-                     zones, calendar, closed_at, responded_at, tasks)
+                     closed_at, responded_at, tasks, open, waits, facts)
 SELECT gen_random_uuid(), gen_random_uuid(),
        (ARRAY['access','erasure','rectification','portability','objection'])[1 + n % 5], 'api', 'bench',
        now() - n * interval '1 second',
        CASE WHEN n % 10 < $4 THEN 'closed' WHEN n % 30 = 9 THEN 'awaiting_identity'
             WHEN n % 300 = 19 THEN 'awaiting_decision' ELSE 'in_progress' END,
-       now() - n * interval '1 second', current_date - 30 + n % 90, 'Europe/Berlin', 'DE',
+       now() - n * interval '1 second', current_date - 30 + n % 90,
        CASE WHEN n % 10 < $4 THEN now() - n * interval '1 minute' END,
        CASE WHEN n % 10 < $4 AND n % 7 > 0 THEN now() - n * interval '1 minute' END,
-       CASE WHEN n % 1000 IN (3, 9) THEN $2::jsonb WHEN n % 3 = 0 THEN $3::jsonb END
+       CASE WHEN n % 1000 IN (3, 9) THEN $2::jsonb WHEN n % 3 = 0 THEN $3::jsonb END, n % 10 >= $4 OR n % 7 = 0,
+       CASE WHEN n % 10 < $4 THEN NULL WHEN n % 30 = 9 THEN 'proof' WHEN n % 300 = 19 THEN 'person' END,
+       '{"zones": ["Europe/Berlin"], "calendar": "DE"}'
 FROM generate_series(1, $1) AS n
 """
 _LISTS = (

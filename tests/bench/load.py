@@ -1,7 +1,7 @@
 """A closed loop of HTTP/1.1 requests over raw sockets, too cheap to affect the measurement.
 
 ``python -m tests.bench.load PORT KEY CONNECTIONS SECONDS FIRST`` posts distinct submissions, one at a time over each
-kept connection, and prints as JSON the number answered with 201, within the time and overall.
+kept connection. It prints as JSON the number answered with 201, within the time and overall.
 """
 
 import asyncio

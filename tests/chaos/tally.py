@@ -32,14 +32,14 @@ SELECT request_id::text, kind, max(n), CASE count(*) WHEN 2 THEN min(n) ELSE 0 E
     SELECT request_id, detail::jsonb ->> 'kind' AS kind, count(*) AS n FROM evidence.entry
     WHERE action = 'letter.written' GROUP BY 1, 2
     UNION ALL SELECT request_id, kind, count(*) FROM intake.letter GROUP BY 1, 2
-) AS told GROUP BY 1, 2
+) AS counts GROUP BY 1, 2
 """
 _COPIES = """
 SELECT request_id::text, count(*) FILTER (WHERE action = 'package.downloaded'),
        count(*) FILTER (WHERE action = 'package.removed'),
-       EXISTS (SELECT FROM vault.sealed s WHERE s.sealed_id = r.package_id),
-       EXISTS (SELECT FROM intake.package_download d WHERE d.package_id = r.package_id)
-FROM intake.request r JOIN evidence.entry e USING (request_id) WHERE r.package_id IS NOT NULL GROUP BY 1, r.package_id
+       EXISTS (SELECT FROM vault.sealed s WHERE s.sealed_id = p.package_id),
+       EXISTS (SELECT FROM intake.download d WHERE d.package_id = p.package_id)
+FROM intake.package p JOIN evidence.entry e USING (request_id) GROUP BY 1, p.package_id
 """
 _IN_ORDER = """
 SELECT request_id::text, action, min(at) FROM evidence.entry

@@ -1,7 +1,8 @@
-"""A folder of CSV files as a system: all that a new kind of system needs (CONTRIBUTING.md).
+"""A folder of CSV files as a system: all that an adapter of a new kind of system needs (CONTRIBUTING.md).
 
-It knows how to read and write its files, and nothing of the law. Each transaction is a folder of its own, and the link
-``now`` leads to the last one that was kept.
+It reads and writes its files, and knows nothing of the law. ``CUSTOMERS`` and ``ORDERS`` say what the rows look like,
+``FolderUnit`` finds and changes them, ``Folder`` opens units, and ``CsvAdapter`` offers it all to the services.
+Each transaction writes a folder of its own; the link ``now`` leads to the last one that was committed.
 """
 
 import asyncio
@@ -72,7 +73,10 @@ LEADS: Final = {"orders": "customer"}
 
 
 class FolderUnit(Moments):
-    """One transaction: the files as they are now, and as they will be."""
+    """One transaction over the files: `shapes` come with the referenced place first, `order` is that of deletion.
+
+    `remembers`: the counts of a change are noted next to the data, and not in the progress of the task.
+    """
 
     shapes = (CUSTOMERS, ORDERS)
     order = ("orders", "customers")
@@ -100,7 +104,7 @@ class FolderUnit(Moments):
     async def find(
         self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
-        """The customers with one of these addresses, and what leads to them."""
+        """Yields the customers with one of these addresses, then the orders that lead to them."""
         del lock, most  # one transaction at a time, and all of it is in memory
         sought = {key.value for each in subjects for keys in each.keys.values() for key in keys}
         theirs = {key for key, row in self.rows["customers"].items() if row["email"].lower() in sought}
@@ -144,7 +148,7 @@ class FolderUnit(Moments):
         return Applied([len(each.records) for each in changes], {})
 
     async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
-        """Notes what was done next to the data, so that a repeat returns the same."""
+        """Notes counts next to the data, so that a repeat returns the same."""
         for each in notes:
             known = self.noted.setdefault(str(each.task.task_id), {})
             if not (each.first and known):
@@ -152,7 +156,7 @@ class FolderUnit(Moments):
         return {each.task.task_id: Counter(self.noted[str(each.task.task_id)]) for each in notes}
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:
-        """Keys mean nothing elsewhere."""
+        """Returns the name of each record, since its key has a meaning here alone."""
         return [f"{each.shape.place} {each.key[0]}" for each in records]
 
     async def size(self, place: str) -> int:
@@ -160,7 +164,7 @@ class FolderUnit(Moments):
         return len(self.rows[place])
 
     async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
-        """The next orders of before a day."""
+        """Returns the next orders that are past their day."""
         if due.table != "orders":
             raise NotSupported(f"{due.table} has no day from which a period could count")
         old = sorted((row["ordered"], key) for key, row in self.rows["orders"].items())
@@ -179,14 +183,14 @@ class Folder:
         self._turn, self._now = asyncio.Lock(), path / "now"
 
     def knows(self, tenant: str | None) -> bool:
-        """Our own data alone."""
+        """Returns whether it can separate the data of that tenant: it has only our own."""
         return tenant is None
 
     @asynccontextmanager
     async def unit(
         self, tenant: str | None = None, *, reading: bool = False, known: bool = False
     ) -> AsyncIterator[FolderUnit]:
-        """One transaction: what is written is a new folder, and one link says which counts."""
+        """Opens a transaction; a new folder holds what it writes, and replaces the old one in the end."""
         del tenant, known
         async with self._turn:
             unit = FolderUnit(self._now)
@@ -195,7 +199,7 @@ class Folder:
                 self.keep(unit)
 
     def keep(self, unit: FolderUnit) -> None:
-        """Makes what a unit holds what counts."""
+        """Commits a unit: writes it into a new folder, to which `now` leads from then on."""
         before = self._now.resolve() if self._now.exists() else None
         after = self.path / str(int(before.name) + 1 if before else 1)
         after.mkdir()
@@ -232,4 +236,4 @@ class CsvAdapter(Served):
         return [Dated("orders", "order", {"ordered": "ordered"})]
 
     async def close(self) -> None:
-        """No connection is held."""
+        """Does nothing: no connection is open."""

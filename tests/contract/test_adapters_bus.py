@@ -15,12 +15,12 @@ from pydantic import JsonValue
 
 from shared.domain.errors import (
     AnswerMalformed,
-    BlastRadius,
+    DataStillPresent,
     DoneBefore,
-    ForeignHit,
+    LimitExceeded,
     Refused,
-    ResidueFound,
     Unavailable,
+    WrongPersonMatch,
 )
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.topics import Message
@@ -112,7 +112,7 @@ async def test_a_team_gives_a_repeated_command_the_same_reply_and_no_second_effe
 async def test_a_team_that_finds_something_at_its_second_look_is_not_believed(asked: Asked) -> None:
     await asked.replied(outcome="erased", found=3, changed=3)
     left = await asked.replied(outcome="located", found=1, remaining=1)
-    assert isinstance(left, ResidueFound)
+    assert isinstance(left, DataStillPresent)
     assert left.done_before == DoneBefore(found=4, changed=3, remaining=1, reported=True)
     await asked.again()
     await asked.replied(outcome="erased", found=1, changed=1)
@@ -127,7 +127,7 @@ async def test_data_that_a_team_keeps_has_a_ground_and_a_day_and_more_is_residue
     await asked.replied(outcome="retained", until="2033-01-01", **counts)
     result = await asked.replied(outcome="located", found=left, remaining=left)
     kept = Receipt(asked.task.task_id, TaskOutcome.RETAINED, until=date(2033, 1, 1), **counts)
-    assert result == kept if left == 2 else isinstance(result, ResidueFound)
+    assert result == kept if left == 2 else isinstance(result, DataStillPresent)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ async def test_task_over_the_row_limit_is_not_erased(store: Billing) -> None:
     stand = BusStand(store, SetClock(), BusSettings(max_rows=2))
     stand.put(ADA, 3)
     [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
-    assert isinstance(result, BlastRadius)
+    assert isinstance(result, LimitExceeded)
     assert result.exceeded == Exceeded(limit=Limit.MAX_ROWS, found=3, allowed=2)
     assert stand.holds(ADA) == 3
 
@@ -191,8 +191,8 @@ async def test_team_gets_the_number_of_rows_that_two_people_confirmed(store: Bil
 
 
 async def test_a_team_that_does_not_say_how_many_leaves_nothing_to_confirm(asked: Asked) -> None:
-    result = await asked.replied(outcome="refused", reason="blast_radius")
-    assert isinstance(result, BlastRadius)
+    result = await asked.replied(outcome="refused", reason="limit_exceeded")
+    assert isinstance(result, LimitExceeded)
     assert result.exceeded is None
 
 
@@ -376,14 +376,14 @@ CRM: list[tuple[str, Alter, type[Exception]]] = [
     (
         "a number outside the query",
         rows_of(ASSIGNMENT, lambda row: [{**row, "number": "+442079460999", "party": 999}]),
-        ForeignHit,
+        WrongPersonMatch,
     ),
     ("a number of 5,000 characters", rows_of(CONTACT, lambda row: [row, other(row, "5" * 5_000)]), AnswerMalformed),
     ("a NUL in an address", rows_of(CONTACT, lambda row: [row, other(row, "a\0@example.com")]), AnswerMalformed),
     (
         "rows of another person",
         rows_of(CONTACT, lambda row: [row, {**other(row, "b@example.org"), "value": "", "party": 999}]),
-        ForeignHit,
+        WrongPersonMatch,
     ),
 ]
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from shared.domain.errors import AnswerMalformed, DsrError, ForeignHit, NotSupported, Refused, ResidueFound
+from shared.domain.errors import AnswerMalformed, DataStillPresent, DsrError, NotSupported, Refused, WrongPersonMatch
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.systems.bus.messages import TaskRequested
@@ -66,13 +66,23 @@ async def test_a_copy_is_what_was_uploaded_without_what_its_subject_is_not_shown
         (
             [row(), row(matched=[{"type": "email", "value": BEN}])],
             2,
-            ForeignHit,
+            WrongPersonMatch,
             "in which the subject is not found; nothing was handed out",
         ),
-        ([row(matched=[*FOUND, {"type": "email", "value": BEN}])], 1, ForeignHit, "another person than the subject"),
-        ([row(data={"email": BEN, "cents": 1})], 1, ForeignHit, "another person than the subject"),
-        ([row(data={"email": ADA, "cents": {"a": [{"b": BEN}]}})], 1, ForeignHit, "another person than the subject"),
-        ([row(data={"email": ADA, "cents": {BEN: 1}})], 1, ForeignHit, "another person than the subject"),
+        (
+            [row(matched=[*FOUND, {"type": "email", "value": BEN}])],
+            1,
+            WrongPersonMatch,
+            "another person than the subject",
+        ),
+        ([row(data={"email": BEN, "cents": 1})], 1, WrongPersonMatch, "another person than the subject"),
+        (
+            [row(data={"email": ADA, "cents": {"a": [{"b": BEN}]}})],
+            1,
+            WrongPersonMatch,
+            "another person than the subject",
+        ),
+        ([row(data={"email": ADA, "cents": {BEN: 1}})], 1, WrongPersonMatch, "another person than the subject"),
     ],
 )
 async def test_a_copy_that_is_not_as_declared_is_for_a_person(
@@ -140,14 +150,14 @@ async def test_team_that_changed_nothing_at_its_second_look_fails(silent: Silent
     asked = asked_for(silent, operation, *((NEW,) if operation is Operation.RECTIFY else ()))
     await asked.again()
     assert isinstance(await asked.replied(outcome="amended", found=3, changed=3), Pending)
-    assert isinstance(await asked.replied(outcome="located", found=3, remaining=1), ResidueFound)
+    assert isinstance(await asked.replied(outcome="located", found=3, remaining=1), DataStillPresent)
 
 
 async def test_team_that_loses_a_person_after_a_restriction_is_not_believed(silent: Silent) -> None:
     asked = asked_for(silent, Operation.RESTRICT)
     await asked.again()
     await asked.replied(outcome="amended", found=3, changed=3)
-    assert isinstance(await asked.replied(outcome="no_match"), ResidueFound)
+    assert isinstance(await asked.replied(outcome="no_match"), DataStillPresent)
 
 
 async def test_team_gets_only_fields_that_it_can_correct(stand: BusStand) -> None:

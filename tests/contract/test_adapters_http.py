@@ -14,10 +14,10 @@ import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused, ResidueFound, SignInRefused
+from shared.domain.errors import DataStillPresent, LimitExceeded, NotSupported, Refused, SignInRefused, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Limit, Operation, TaskOutcome
-from shared.systems.contract import Pending, Receipt, Record
+from shared.systems.contract import CopiedRecord, Pending, Receipt
 from shared.systems.protocols import ExportableInParts
 from shared.systems.states import ErasureRefused
 from tests.contract.http_stands import ADA, declared, hubspot, stripe, task, zendesk
@@ -68,7 +68,7 @@ async def test_a_system_that_says_yes_and_does_nothing_is_not_believed() -> None
         desk.add_user(ADA)
         desk.lies = True
         [result] = await engine.erase(task(), patience=100)
-        assert isinstance(result, ResidueFound)
+        assert isinstance(result, DataStillPresent)
 
 
 async def test_who_was_restored_between_two_looks_is_not_called_erased() -> None:
@@ -170,7 +170,7 @@ async def test_people_over_the_limit_need_two_approvers() -> None:
         desk.add_user(ADA)
         desk.add_user(ADA)
         [result] = await engine.erase(task())
-        assert isinstance(result, BlastRadius)
+        assert isinstance(result, LimitExceeded)
         assert len(desk.users) == 2
 
 
@@ -222,7 +222,7 @@ def followed(asked: httpx.Request, *, on: int) -> httpx.Response:
 async def test_yielded_identities_are_followed_or_need_review(tmp_path: Path, on: int, leads: set[str] | None) -> None:
     (tmp_path / "accounts.toml").write_text(ACCOUNTS, encoding="utf-8")
     transport = httpx.MockTransport(partial(followed, on=on))
-    for most, failure in ((1_000, NotSupported), (2, BlastRadius)):
+    for most, failure in ((1_000, NotSupported), (2, LimitExceeded)):
         asked = replace(task(Operation.LOCATE, "a1@example.com"), confirmed={Limit.MAX_PEOPLE: most})
         async with declared(tmp_path / "accounts.toml", transport, SetClock(), max_people=most) as each:
             [located] = await each.adapter.locate([asked], each.save_progress)
@@ -242,7 +242,7 @@ async def test_a_correction_is_read_again_and_a_lie_is_found_out() -> None:
         [lied] = await engine.adapter.amend(
             [task(Operation.RECTIFY, ADA, Change(field="name", asserted="Eve"))], engine.save_progress
         )
-        assert isinstance(lied, ResidueFound)
+        assert isinstance(lied, DataStillPresent)
 
 
 async def test_what_no_declaration_says_is_for_a_person() -> None:
@@ -375,7 +375,7 @@ async def test_many_records_of_one_person_are_read_in_flat_memory(tmp_path: Path
     (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=BEARER, find="", more="") + NOTES)
     given: list[int] = []
 
-    async def hand_over(_: object, records: Sequence[Record]) -> None:
+    async def hand_over(_: object, records: Sequence[CopiedRecord]) -> None:
         given.append(len(records))
 
     async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock(), max_rows=10_000) as engine:
@@ -409,7 +409,7 @@ async def test_who_is_one_of_two_merged_people_is_neither_erased_nor_called_unkn
         loser, winner = crm.add_contact(ADA), crm.add_contact("ben@example.com")
         crm.merge(loser, winner)
         [result] = await engine.erase(task())
-        assert isinstance(result, ForeignHit)
+        assert isinstance(result, WrongPersonMatch)
         assert list(crm.contacts) == [winner]
 
 
@@ -423,7 +423,7 @@ async def test_who_is_merged_while_they_are_erased_is_seen_by_the_second_search(
             await engine.save_progress(noted)  # type: ignore[arg-type]
 
         [result] = await engine.adapter.erase([erasing], merged)
-        assert isinstance(result, ForeignHit), result
+        assert isinstance(result, WrongPersonMatch), result
         assert list(crm.contacts) == [winner]
 
 
@@ -431,7 +431,7 @@ async def test_who_is_found_by_an_address_that_the_search_does_not_show_is_not_c
     async with zendesk() as (engine, desk):
         desk.others[desk.add_user("ben@example.com")] = ADA
         [result] = await engine.erase(task())
-        assert isinstance(result, ForeignHit)
+        assert isinstance(result, WrongPersonMatch)
         assert len(desk.users) == 1
 
 

@@ -13,14 +13,14 @@ from fastapi import Response
 from shared.domain.errors import (
     AnswerMalformed,
     ColumnUnmapped,
+    DataStillPresent,
     DoneBefore,
-    ForeignHit,
     Misconfigured,
     NotSupported,
     Refused,
-    ResidueFound,
     SignInRefused,
     Unavailable,
+    WrongPersonMatch,
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
@@ -54,8 +54,8 @@ UNREADABLE = (
         (people({"id": True, "email": ADA}), AnswerMalformed),
         (people({"id": "7" * 600, "email": ADA}), AnswerMalformed),
         (people({"id": 2**70, "email": ADA}), AnswerMalformed),
-        (people(ME, {"id": 8, "email": "eve@example.com"}), ForeignHit),
-        (people({"id": 8}), ForeignHit),
+        (people(ME, {"id": 8, "email": "eve@example.com"}), WrongPersonMatch),
+        (people({"id": 8}), WrongPersonMatch),
         (people({**ME, "religion": "none of your business"}), ColumnUnmapped),
         (httpx.Response(200, content=b"<html>", headers={"content-type": "text/html"}), AnswerMalformed),
         *(
@@ -195,7 +195,7 @@ async def test_what_the_search_goes_on_to_show_is_not_gone_though_its_id_says_so
 
     async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock()) as engine:
         [result] = await engine.erase(task(), patience=100)
-    assert isinstance(result, ResidueFound)
+    assert isinstance(result, DataStillPresent)
     assert calls.count("DELETE") == 1
 
 
@@ -492,7 +492,7 @@ async def test_one_that_is_refused_fails_alone(engine: Declared, saas: Saas) -> 
 async def test_kept_record_keeps_no_other(engine: Declared, saas: Saas, page: int) -> None:
     saas.kept, saas.page = {"5", "7"}, page
     results = await everybody(engine)
-    assert [isinstance(each, ResidueFound) for each in results] == [number in {5, 7} for number in range(PEOPLE)]
+    assert [isinstance(each, DataStillPresent) for each in results] == [number in {5, 7} for number in range(PEOPLE)]
     assert saas.people.keys() == {"5", "7"}
 
 

@@ -12,13 +12,13 @@ import pytest
 
 from shared.domain.errors import (
     AnswerMalformed,
-    BlastRadius,
-    ForeignHit,
+    DataStillPresent,
     GroundUnknown,
+    LimitExceeded,
     NotSupported,
     Refused,
-    ResidueFound,
     RuleUnsigned,
+    WrongPersonMatch,
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Limit, Operation, ShownRecord, TaskOutcome
@@ -276,7 +276,7 @@ async def test_a_record_that_does_not_show_its_restriction_is_no_restriction(tmp
     desk.stubborn = True
     async with connected(tmp_path, desk, deal="contact", switched=("deal",)) as engine:
         [said] = await engine.erase(replace(task(), at=engine.clock.now(), held=frozenset({"contact"})))
-    assert isinstance(said, ResidueFound)
+    assert isinstance(said, DataStillPresent)
     assert desk.left == ALL
 
 
@@ -524,7 +524,7 @@ async def test_named_account_alone_yields_none_of_its_records(tmp_path: Path, op
     written: list[str] = []
     async with shop(tmp_path, written) as engine:
         result = await asked(engine, operation, known(who, "C-1"))
-    assert isinstance(result, BlastRadius), result
+    assert isinstance(result, LimitExceeded), result
     assert result.exceeded
     assert (result.exceeded.limit, result.exceeded.found, written) == (Limit.MAX_PEOPLE, 2, [])
 
@@ -532,7 +532,7 @@ async def test_named_account_alone_yields_none_of_its_records(tmp_path: Path, op
 async def test_account_record_two_people_or_a_proof_decide_whose_they_are(tmp_path: Path) -> None:
     async with shop(tmp_path, []) as engine:
         stopped = await asked(engine, Operation.LOCATE, known("mallory@example.com"))
-        assert isinstance(stopped, BlastRadius), "what a ticket names is followed no further"
+        assert isinstance(stopped, LimitExceeded), "what a ticket names is followed no further"
         ada = await asked(engine, Operation.LOCATE, known(ADA))
         assert isinstance(ada, Receipt), ada
         assert (ada.found, {each.value for each in ada.identities}) == (2, {"C-9"})
@@ -557,7 +557,7 @@ NAMED = DECLARATION_CLAIMS.replace(', id = "number"', "")
 async def test_own_record_confirms_its_account(tmp_path: Path, declaration: str, left: Sequence[str]) -> None:
     async with shop(tmp_path, [], declaration) as engine:
         result = await asked(engine, Operation.EXPORT, known(ADA, "C-9"))
-        assert isinstance(result, BlastRadius if left else Receipt), result
+        assert isinstance(result, LimitExceeded if left else Receipt), result
         assert engine.adapter.can.unconfirmed_accounts == left
 
 
@@ -622,5 +622,5 @@ async def test_a_record_that_contradicts_or_that_nothing_shows_to_be_theirs_is_n
 ) -> None:
     found = await located(tmp_path, *known, register=register, **more)
     assert isinstance(found, Refused)
-    assert isinstance(found, ForeignHit)
+    assert isinstance(found, WrongPersonMatch)
     assert "eve" not in str(found)

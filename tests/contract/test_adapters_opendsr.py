@@ -21,18 +21,18 @@ from pydantic import ValidationError
 
 from shared.domain.errors import (
     AnswerMalformed,
-    BlastRadius,
-    ForeignHit,
+    DataStillPresent,
+    LimitExceeded,
     Misconfigured,
     Refused,
-    ResidueFound,
     SignInRefused,
     Unavailable,
+    WrongPersonMatch,
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.release import Match
-from shared.systems.contract import Pending, Receipt, Record, Result
+from shared.systems.contract import CopiedRecord, Pending, Receipt, Result
 from shared.systems.opendsr.processor import RequestType, SignatureWrong, request_body, subject_request_id
 from shared.systems.opendsr.settings import OpenDsrSettings
 from tests.contract.adapter_stands import NOON, Engine, OpenDsrStand, erasure_of, opendsr_stand, task_of
@@ -94,7 +94,7 @@ async def test_completed_is_not_believed_before_nothing_is_found_and_a_retry_rep
     stand = stand_of(liar)
     engine, task = Engine(stand), erasure_of(stand, ADA)
     [result] = await engine.erase([task])
-    assert isinstance(result, ResidueFound)
+    assert isinstance(result, DataStillPresent)
     liar.rows = []
     assert await engine.erase([task]) == [Receipt(task.task_id, TaskOutcome.ERASED, found=2, changed=2)]
 
@@ -103,7 +103,7 @@ async def test_more_results_than_one_request_may_touch_are_not_erased_and_stop_t
     stand = stand_of(MailingSystem([], SetClock()), 3, max_rows=2)
     stand.put("ben@example.com", 1)
     refused, erased = await Engine(stand).erase([erasure_of(stand, ADA), erasure_of(stand, "ben@example.com")])
-    assert isinstance(refused, BlastRadius)
+    assert isinstance(refused, LimitExceeded)
     assert isinstance(erased, Receipt)
     assert (stand.holds(ADA), erased.changed) == (3, 1)
 
@@ -113,11 +113,11 @@ async def test_what_was_confirmed_is_erased_unless_there_is_more_by_then(more: i
     stand = stand_of(MailingSystem([], SetClock()), 3, max_rows=2)
     engine, task = Engine(stand), erasure_of(stand, ADA)
     [refused] = await engine.erase([task])
-    assert isinstance(refused, BlastRadius)
+    assert isinstance(refused, LimitExceeded)
     assert refused.exceeded == Exceeded(limit=Limit.MAX_ROWS, found=3, allowed=2)
     stand.put(ADA, more)
     [result] = await engine.erase([replace(task, confirmed={Limit.MAX_ROWS: 3})])
-    assert isinstance(result, Receipt if erased else BlastRadius)
+    assert isinstance(result, Receipt if erased else LimitExceeded)
     assert stand.holds(ADA) == (0 if erased else 4)
 
 
@@ -125,7 +125,7 @@ async def test_more_results_than_one_request_may_have_are_not_fetched_before_as_
     stand = stand_of(MailingSystem([], SetClock()), 3, max_rows=2)
     task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
     [refused] = await stand.adapter.export([task], Engine(stand).save_progress)
-    assert isinstance(refused, BlastRadius)
+    assert isinstance(refused, LimitExceeded)
     confirmed = replace(task, confirmed={Limit.MAX_ROWS: 3})
     [exported] = await stand.adapter.export([confirmed], Engine(stand).save_progress)
     assert isinstance(exported, Receipt)
@@ -145,7 +145,7 @@ async def test_search_that_also_finds_another_person_is_stopped_first() -> None:
     stand = stand_of(Sloppy([], SetClock()))
     stand.put(f"x{ADA}", 1)
     [erased] = await Engine(stand).erase([erasure_of(stand, ADA)])
-    assert [type(each) for each in (erased, await copied(stand))] == [ForeignHit, ForeignHit]
+    assert [type(each) for each in (erased, await copied(stand))] == [WrongPersonMatch, WrongPersonMatch]
     assert {taken.request.subject_request_type for taken in stand.system.taken.values()} == {"access"}
 
 
@@ -153,7 +153,7 @@ async def test_access_gives_what_the_processor_holds_and_its_own_words_only_to_t
     stand = stand_of(MailingSystem([], SetClock()), 1, portable=True)
     result = await copied(stand)
     assert isinstance(result, Receipt)
-    record = Record("subscription", "mailing", {"email": ADA, "list": "0"}, matched=(Match("email", ADA),))
+    record = CopiedRecord("subscription", "mailing", {"email": ADA, "list": "0"}, matched=(Match("email", ADA),))
     expected = Receipt(result.task_id, TaskOutcome.EXPORTED, 1, by_category={"record": 1}, records=(record,))
     assert result == expected
     assert stand.holds(ADA) == 1
@@ -488,8 +488,8 @@ BEN = "ben@example.com"
         {"e_mail": BEN},
     ],
 )
-async def test_another_persons_identity_is_seen_anywhere_in_a_result(data: dict[str, object]) -> None:
-    assert isinstance(await copied(giving([data])), ForeignHit)
+async def test_identity_of_another_person_is_seen_anywhere_in_a_result(data: dict[str, object]) -> None:
+    assert isinstance(await copied(giving([data])), WrongPersonMatch)
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def test_check_names_fields_never_shown_and_unsearched_texts(tmp_path: Path, mon
     )
     file = tmp_path / "downstreams.toml"
     file.write_text('[store]\nadapter = "sql"\ndsn_env = "DSR_STORE_DSN"\ndataset = "chats.toml"\nneeds = ["email"]\n')
-    done = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only"])
+    done = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only", "--text"])
     assert "never shown, since no party is declared: chat.peer" in done.stdout
     assert "free text is not searched, a person looks: chat.said" in done.stdout
 
@@ -220,7 +220,7 @@ def test_a_check_names_whose_marketing_no_night_compares(tmp_path: Path, monkeyp
     named = {name: each["not_compared"] for name, each in said.items() if "not_compared" in each}
     assert named == {"a": ["a"], "e": ["customer"]}
     assert said["b"]["asks_before_marketing"] == ["b"]
-    shown = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only"]).stdout
+    shown = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only", "--text"]).stdout
     assert "not compared with the suppression list: customer" in shown
 
 

@@ -21,7 +21,7 @@ from shared.systems.capabilities import Capabilities
 from shared.systems.conformance.checks import CHECKS, PREFIX, Finding, People, Person, Trial, Word, run, status
 from shared.systems.conformance.declared import Way
 from shared.systems.conformance.live import SeedFailed, Seeding
-from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
 from shared.systems.downstream import Downstream
 
 Row = dict[str, JsonValue]
@@ -97,7 +97,7 @@ class Toy:
             more = {"seen_with": self.rows[-1]["email"]} if self.lie == "mentions another person" else {}
             matched = () if self.lie == "does not say by what" else None
             records = tuple(
-                Record(
+                CopiedRecord(
                     "row",
                     "toy",
                     {**row, **more},

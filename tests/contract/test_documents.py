@@ -159,7 +159,7 @@ def test_every_code_of_a_problem_is_on_the_page_of_codes() -> None:
     page = (generate.DOCS / "errors.md").read_text()
     for kind in STATUS:
         assert f"`{kind.code}`" in page
-    for code in ("invalid", "http", "unavailable", "blast_radius", "not_supported", "number_in_conflict", "untraced"):
+    for code in ("invalid", "http", "unavailable", "limit_exceeded", "not_supported", "number_in_conflict", "untraced"):
         assert f"`{code}`" in page
 
 

@@ -16,7 +16,7 @@ from tests.integration.test_incidents import FACTS
 from tests.integration.test_mail_read import mail, take
 from tests.integration.test_release_check import withheld
 
-WITHHELD = "SELECT request_id FROM request WHERE package_fault IS NOT NULL"
+WITHHELD = "SELECT request_id FROM package WHERE fault IS NOT NULL"
 TRACES = "https://traces.example/trace/{trace}"
 
 

@@ -174,7 +174,7 @@ async def test_returned_letter_needs_a_person(services: Services) -> None:
         request_id = await client.submit({"right": "access", "channel": "email", "subject": subject})
         await recorded(client, request_id, "letter.returned")
         [task] = (await client.get("/v1/letters")).raise_for_status().json()["data"]
-        assert (task["request_id"], task["state"], task["fault"]) == (request_id, "person", "returned")
+        assert (task["request_id"], task["state"], task["fault"]) == (request_id, "needs_attention", "returned")
         assert (await client.get("/v1/mail")).json()["data"] == [], "the report is none that a person must read"
 
 

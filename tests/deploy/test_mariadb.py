@@ -18,7 +18,7 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome, Uncounted
+from shared.domain.operations import Change, CountUnknown, Operation, ShownRecord, TaskOutcome
 from shared.systems import check
 from shared.systems.conformance import live
 from shared.systems.conformance.checks import Word
@@ -95,6 +95,40 @@ async def test_the_conformance_suite_passes_on_it(shop: Shop) -> None:
     found = (await live.examine(shop.folder / "downstreams.toml", wiring))["shop"]
     assert kept("mariadb", found) == {}
     assert {name for name, each in found.items() if each.word is not Word.YES} == set()
+
+
+async def test_the_check_tries_each_operation_and_names_planted_faults(shop: Shop) -> None:
+    await shop.run(
+        "CREATE TABLE fact (id int PRIMARY KEY, email varchar(90), said varchar(9), KEY (email)) ENGINE = InnoDB"
+    )
+    declared = """
+name = "facts"
+[tables.fact]
+category = "account"
+primary_key = ["id"]
+on_erase = "blank"
+[tables.fact.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email" }
+said = { class = "A", blank = "removed" }
+"""
+
+    async def missing() -> list[str]:
+        system = shop.connected(declared)
+        assert isinstance(system.adapter, SqlAdapter)
+        found = [each.says for each in await system.adapter.inspect() if each.missing]
+        await system.close()
+        return found
+
+    assert await missing() == []
+    await shop.run("ALTER TABLE fact MODIFY said varchar(3)")
+    assert ["cannot hold 'removed' in said" in each for each in await missing()] == [True]
+    await shop.run("ALTER TABLE fact MODIFY said varchar(9), MODIFY email varchar(90) NOT NULL")
+    assert ["keeps rows without email, which may not be NULL" in each for each in await missing()] == [True]
+    user = f"u_{shop.name}"
+    await shop.run("ALTER TABLE fact MODIFY email varchar(90)", f"REVOKE UPDATE ON {shop.name}.* FROM {user}@'%'")
+    grant = f"GRANT UPDATE (`email`, `said`) ON `{shop.name}`.`fact` TO '{user}'@'%'"
+    assert [each.partition("let the owner run ")[2] for each in await missing()] == [grant]
 
 
 async def test_a_neighbour_whom_its_collation_takes_for_the_subject_is_not_touched(
@@ -234,7 +268,7 @@ async def test_a_store_that_was_read_back_tells_no_count(shop: Shop, system: Wor
     await shop.run("UPDATE dsr_platform.incarnation SET id = uuid()")
     await shop.run("INSERT INTO customer (account_id, email) VALUES ('C9', 'anna@example.org')")
     again = await system.receipt(system.again(erasing))
-    assert (again.outcome, again.uncounted) == (TaskOutcome.ERASED, Uncounted.STORE_REPLACED)
+    assert (again.outcome, again.count_unknown) == (TaskOutcome.ERASED, CountUnknown.STORE_REPLACED)
 
 
 async def test_what_cannot_be_worked_is_refused_by_name(shop: Shop, system: WorkedSystem) -> None:

@@ -36,7 +36,7 @@ RIGHTLY_ZERO = {
         "Evidence broken",
         "Extensions",
         "Lag",
-        "Not yet heard",
+        "Not yet consumed",
         "Outbox",
         "Outbox age",
     ),

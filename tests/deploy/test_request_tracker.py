@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.domain.clock import SystemClock
-from shared.domain.errors import ForeignHit, NotSupported
+from shared.domain.errors import NotSupported, WrongPersonMatch
 from shared.domain.operations import Operation, TaskOutcome
 from shared.systems.conformance import live
 from shared.systems.conformance.checks import Word
@@ -140,7 +140,7 @@ async def test_search_that_returns_all_people_changes_nothing(tracker: RequestTr
     field = path_of("request-tracker").read_text().replace('field = "EmailAddress"', 'field = "MobilePhone"')
     (tmp_path / "careless.toml").write_text(field)
     careless = connected(tracker, str(tmp_path / "careless.toml"))
-    assert isinstance(await careless.one(task(Operation.EXPORT, email(ADA))), ForeignHit)
+    assert isinstance(await careless.one(task(Operation.EXPORT, email(ADA))), WrongPersonMatch)
     await careless.close()
 
 

@@ -186,7 +186,7 @@ async def test_everybody_can_use_the_portal(intake: Intake, run_folder: Path, mo
             "notice",
             "complain",
             "port-my-number",
-            "for-somebody-else",
+            "for-another",
             "follow",
             "ask/contact",
             "nothing",

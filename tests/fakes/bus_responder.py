@@ -56,7 +56,7 @@ class Billing:
             if task["operation"] == "locate":
                 outcome = self.look(emails, task.get("after"), changes)
             elif found > task["max_rows"]:
-                outcome = {"outcome": "refused", "reason": "blast_radius", "found": found}
+                outcome = {"outcome": "refused", "reason": "limit_exceeded", "found": found}
             elif not found:
                 outcome = {"outcome": "no_match"}
             elif task["operation"] == "erase":

@@ -1,7 +1,7 @@
 """A CRM that behaves as HubSpot's public documentation says, including its oddities.
 
-The search lags, an unknown address given to its erasure is blocklisted, pages of activities move while they are
-deleted, and calls beyond the limit are refused without a time to retry.
+The search lags. An unknown address given to its erasure is blocklisted. Pages of activities move while they are
+deleted. Calls beyond the limit are refused without a time to retry.
 """
 
 from dataclasses import dataclass, field

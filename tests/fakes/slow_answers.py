@@ -21,7 +21,7 @@ Answer = Callable[[Request], Awaitable[tuple[int, Any]]]
 class SlowApplication:
     """An ASGI application that gives these answers, never sooner than after so many seconds.
 
-    ``GET /told`` answers immediately with the number of calls and the result of ``left``.
+    ``GET /counts`` answers immediately with the number of calls and the result of ``left``.
     """
 
     def __init__(self, answer: Answer, left: Callable[[], int], seconds: float = SECONDS) -> None:
@@ -32,7 +32,7 @@ class SlowApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        if request.url.path == "/told":
+        if request.url.path == "/counts":
             status, content = 200, {"calls": self._calls, "left": self._left()}
         else:
             self._calls += 1

@@ -1,7 +1,7 @@
 """A help desk that behaves as Zendesk Support's public documentation says, including its oddities.
 
-The search index lags, deletion is first soft and reversible, jobs delete tickets, lists move while they are read,
-merged users answer 404 under their old ID, and calls are refused when busy.
+The search index lags, deletion is first soft and reversible, jobs delete tickets, and lists move while they are read.
+Merged users answer 404 under their old ID, and calls are refused when busy.
 """
 
 from dataclasses import dataclass, field

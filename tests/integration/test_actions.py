@@ -10,8 +10,10 @@ import jsonschema
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.intake.actions.action import TEXTS
 from services.intake.actions.registry import ACTIONS, KINDS
-from services.intake.request import blockers
+from services.intake.api.resources import RESOURCES
+from services.intake.request.blockers import RULES
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.operations import Operation, TaskReport
 from shared.storage.keyring import Keyring
@@ -85,12 +87,8 @@ async def erasing(intake: Intake) -> str:
 
 async def waiting(intake: Intake) -> str:
     path = await intake.submit(right="erasure")
-    return await changed(intake, path, "UPDATE request SET postponed = true WHERE request_id = $1")
-
-
-async def doubted(intake: Intake) -> str:
-    path = await unknown(intake)
-    return await changed(intake, path, _WRONG_CODES)
+    postponed = "UPDATE request SET facts = facts || jsonb_build_object('postponed', true) WHERE request_id = $1"
+    return await changed(intake, path, postponed)
 
 
 async def answered(intake: Intake) -> str:
@@ -106,7 +104,7 @@ async def withheld(intake: Intake) -> str:
         for n in (1, 2, 3):
             seen = {"package_id": str(package_id), "fault": "not_proved", "holder": f"officer-{n}"}
             tx.log_evidence(UUID(id_of(path)), "package.viewed", seen)
-    return await changed(intake, path, "UPDATE request SET package_fault = 'not_proved' WHERE request_id = $1")
+    return await changed(intake, path, "UPDATE package SET fault = 'not_proved' WHERE request_id = $1")
 
 
 async def questioned(intake: Intake) -> str:
@@ -125,10 +123,6 @@ async def disclosed(intake: Intake) -> str:
     return await changed(intake, await begun(intake), _CONCERNED)
 
 
-_WRONG_CODES = """
-INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at, failures)
-SELECT $1, $1, uuid_send($1), '', '', now(), now(), now(), 99
-"""
 _CONCERNED = """
 INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at)
 VALUES ($1, 'carrier', 'erased', '{}', 'underway', now())
@@ -139,7 +133,6 @@ RESULT = {"system": "cdr", "found": 0, "changed": 0}
 ADDRESS = {"lines": ["Ada", "1 High Street", "London"], "on_file_in": "crm"}
 ENDED = {"system": "cdr", "reason": "SYSTEM_DESTROYED", "article": "12(4)", "explanation": "It was shredded."}
 ONE: dict[str, tuple[Prepare, Body]] = {
-    "confirm-proof": (doubted, {}),
     "retry": (lambda intake: failed(intake, "table_missing"), None),
     "withdraw": (begun, None),
     "ask": (begun, QUESTION),
@@ -204,7 +197,7 @@ VALUES ('{UUID(int=2)}', 'x', 'billing', now(), 'another_holder', '{UUID(int=2)}
 """
 
 
-async def letter(intake: Intake, way: str = "email", state: str = "person") -> str:
+async def letter(intake: Intake, way: str = "email", state: str = "needs_attention") -> str:
     subject = {"name": "Ada Quarzfels", "email": f"{uuid7()}@example.org", "country": "DE"}  # one a day is acknowledged
     path = await asked_by_mail(intake, **{**PROVED, "subject": subject})
     query = "UPDATE delivery SET way = $2, state = $3 WHERE request_id = $1 RETURNING letter_id"
@@ -221,9 +214,9 @@ async def digest(intake: Intake) -> str:
     path, digest_id = await begun(intake), uuid7()
     pool = intake.unit_of_work.pool
     await pool.execute(_CONCERNED, UUID(id_of(path)))
-    written = "INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at, told_at)"
+    written = "INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at, notified_at)"
     await pool.execute(f"{written} VALUES ($1, 'carrier', current_date, now(), now())", digest_id)
-    notified = "UPDATE recipient_notice SET state = 'told', digest_id = $2 WHERE request_id = $1"
+    notified = "UPDATE recipient_notice SET state = 'notified', digest_id = $2 WHERE request_id = $1"
     await pool.execute(notified, UUID(id_of(path)), digest_id)
     return f"/v1/recipient-digests/{digest_id}"
 
@@ -397,8 +390,12 @@ async def test_actions_about_other_things_are_taken_once_and_approved_by_another
 
 
 def test_what_resolves_a_blocker_is_an_action() -> None:
-    rules = [each for each in vars(blockers).values() if isinstance(each, blockers.Rule)]
-    assert {name for rule in rules for name in rule.actions} <= {each.name for each in ACTIONS}
+    assert {name for rule in RULES.values() for name in rule.actions} <= {each.name for each in ACTIONS}
+
+
+def test_each_action_has_its_words_and_no_word_is_left_over() -> None:
+    created = {"requests/create", *(f"{kind}/create" for kind, each in RESOURCES.items() if each.creation)}
+    assert TEXTS.keys() == created | {f"{kind.name}/{name}" for kind in KINDS.values() for name in kind.actions}
 
 
 async def version_of(intake: Intake, path: str) -> dict[str, str]:

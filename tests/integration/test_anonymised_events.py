@@ -9,7 +9,7 @@ from typing import Any
 
 from deploy.demo.company.model import Visit
 from deploy.demo.seed.analytics import AnalyticsStore
-from shared.domain.errors import BlastRadius
+from shared.domain.errors import LimitExceeded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import OF_ONE_PERSON, Change, Limit, Operation, ShownRecord, TaskOutcome
 from shared.systems.contract import Receipt
@@ -146,7 +146,7 @@ async def test_who_has_named_an_account_gets_none_of_its_rows(shop: SqlEngine, d
         for operation in sorted(OF_ONE_PERSON - {Operation.LIFT}):
             asked = replace(task(operation, email(f"{who}@example.org"), account(value, claimed=True)), system="store")
             result = await shop.one(replace(asked, changes=changes if operation is Operation.RECTIFY else ()))
-            assert isinstance(result, BlastRadius), (operation, result)
+            assert isinstance(result, LimitExceeded), (operation, result)
             assert result.exceeded
             assert (result.exceeded.limit, result.exceeded.found) == (Limit.MAX_PEOPLE, 2)
     assert await ask(dsn, ALL) == [(2, 1, 3)]
@@ -157,7 +157,7 @@ async def test_what_a_row_of_a_store_names_leads_to_nothing_in_the_same_store_an
     for who, value, theirs in (("mallory", "C-1", {"call": 2}), ("zed", "C-7", {"customer": 1, "note": 1})):
         asked = replace(task(Operation.LOCATE, email(f"{who}@example.org")), system="store")
         stopped = await shop.one(asked)
-        assert isinstance(stopped, BlastRadius), stopped
+        assert isinstance(stopped, LimitExceeded), stopped
         assert "nothing there shows to be theirs" in str(stopped)
         proved = (*asked.identities, account(value, claimed=False))
         copied = await shop.one(replace(asked, operation=Operation.EXPORT, identities=proved))
@@ -188,4 +188,4 @@ async def test_kept_rows_still_show_their_account_for_the_later_erasure(shop: Sq
     assert await ask(dsn, ALL) == [(2, 1, 2)], "her call went, and nothing of anybody else"
     mallory = replace(asked, identities=(email("mallory@example.org"), account("C-1", claimed=True)))
     for operation in (Operation.PLAN, Operation.ERASE):
-        assert isinstance(await shop.one(replace(mallory, operation=operation)), BlastRadius)
+        assert isinstance(await shop.one(replace(mallory, operation=operation)), LimitExceeded)

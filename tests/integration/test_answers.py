@@ -102,13 +102,13 @@ async def test_the_missing_part_is_a_later_package_and_a_failed_one_may_be_tried
         a(FulfilmentBlocked, about=id_of(path), tasks=(COPIED, report("cdr", failure="table_missing")))
     )
     retried = await intake.officer.post(f"{path}/actions/retry")
-    assert (retried.json()["state"], (await intake.types())[-1]) == ("closed", "retry_decided")
+    assert (retried.json()["state"], (await intake.types())[-1]) == ("closed", "retry_requested")
     done = (COPIED, report("cdr", TaskOutcome.EXPORTED, found=7))
     await intake.consume(a(FulfilmentCompleted, about=id_of(path), tasks=done, package_id=later))
     shown = await intake.view(path)
     assert shown["outcome"] == "partially_fulfilled"
     assert shown["answer"].endswith("A part of it was done after your request had been closed.")
-    package = await intake.unit_of_work.pool.fetchval("SELECT package_id FROM request")
+    package = await intake.unit_of_work.pool.fetchval("SELECT package_id FROM package")
     assert str(package) == str(later)
     assert (await intake.officer.post(f"{path}/actions/retry")).status_code == 409
 
@@ -231,7 +231,7 @@ async def test_message_about_two_controllers_becomes_two_requests_of_one_case(in
     (acknowledgement,) = (await intake.view(f"{ours}/letters"))["data"]
     said = f"access (reference {reference_of(theirs)}"
     assert said in (body := " ".join(acknowledgement["body"].split()))
-    assert "about data that a customer of ours decides about: we pass it on to them" in body
+    assert "about data that one of our customers decides about: we pass it on to them" in body
     await intake.complete(ours)
     assert (await intake.view(ours))["outcome"] == "fulfilled", "ours does not wait for theirs"
     assert await forward(intake, theirs, may_be_named=True) == "closed"

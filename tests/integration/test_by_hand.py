@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from services.intake.access.auth import create
-from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused, TableMissing
+from shared.domain.errors import LimitExceeded, NotSupported, Refused, TableMissing, WrongPersonMatch
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, LimitConfirmed, TaskRecorded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
@@ -119,7 +119,7 @@ async def test_shared_address_makes_the_task_manual(open_harness: OpenHarness) -
     assert (billing.asked, await harness.fulfilment_state(request)) == ([], "blocked")
     query = "SELECT task_id, receipt ->> 'not_searched' FROM task WHERE system = 'billing'"
     [(task_id, why)] = await harness.pool.fetch(query)
-    assert why == "held_by_others"
+    assert why == "shared_identifier"
     await enter(harness, request, TaskReport(task_id=task_id, system="billing", operation="erase", outcome=None))
     assert await harness.fulfilment_state(request) == "open"  # now the CRM is erased
 
@@ -238,9 +238,9 @@ async def test_an_officer_reads_what_is_to_be_done_and_that_is_on_record(intake:
 @pytest.mark.parametrize(
     "refusal",
     [
-        BlastRadius("2 people", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)),
-        BlastRadius("9 rows", Exceeded(limit=Limit.MAX_ROWS, found=9, allowed=1)),
-        ForeignHit("rows of others"),
+        LimitExceeded("2 people", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)),
+        LimitExceeded("9 rows", Exceeded(limit=Limit.MAX_ROWS, found=9, allowed=1)),
+        WrongPersonMatch("rows of others"),
     ],
 )
 async def test_one_person_ends_nothing_that_a_limit_has_stopped(
@@ -428,7 +428,7 @@ async def test_a_deferred_erasure_beyond_a_limit_goes_on_though_its_request_is_c
 async def test_a_channel_and_a_certificate_have_the_failure_and_not_its_sentence(intake: Intake) -> None:
     path = await stopped(intake)
     [shown] = (await intake.view(path))["tasks"]
-    assert shown["failure"] == "blast_radius"
+    assert shown["failure"] == "limit_exceeded"
     assert shown.keys() & {"sentence", "exceeded"} == set()
     await intake.decide(path)
     await intake.report(path, beyond(3_000))

@@ -188,7 +188,7 @@ async def test_incident_goes_from_entry_to_closure(command: Command, intake: Int
         thing,
         "whom=authority",
         "to=BlnBDI 521",
-        f"told_at={at}",
+        f"notified_at={at}",
         "complete=true",
         "what=All of it.",
     )

@@ -9,7 +9,7 @@ from shared.domain.release import Match, Row
 from tests.fixtures.console import OpenedConsole
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import PROPOSAL, REASONS, Intake, approve, id_of
-from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened, waiting
+from tests.fixtures.portal import Opened, Visitor, link_in, opened, waiting
 from tests.integration.test_objections import restricted
 from tests.integration.test_portal import EMAIL, EXPORTED, asked
 
@@ -156,8 +156,7 @@ async def test_typed_text_survives_a_moved_request_or_an_expired_session(console
 
 
 # Proof that waits for a person is decided on the page of its request: what was disowned is lifted, or taken back.
-LIFT = "Confirm a stopped proof"
-WITHHELD = "SELECT package_fault FROM request WHERE request_id = $1"
+WITHHELD = "SELECT fault FROM package WHERE request_id = $1"
 
 
 @pytest.fixture
@@ -185,26 +184,6 @@ async def disowned_after_the_answer(door: Opened, *, packed: bool = False) -> st
     return reference
 
 
-async def test_repudiation_after_the_answer_is_lifted_by_one_officer(door: Opened, console: OpenedConsole) -> None:
-    intake, hanna = console.intake, await console.member("hanna")
-    reference = await disowned_after_the_answer(door)
-    page = f"/console/requests/{reference}"
-    await hanna.open(page)
-    assert "the recipient says that they have asked for nothing" in hanna.text
-    assert LIFT in hanna.text
-    await hanna.open(f"{page}/decide/confirm-proof")
-    for said in ("are counted again", "revoke the proof instead"):
-        assert said in hanna.text, said
-    await decided(hanna, reference, "confirm-proof", note="Ada called from the number on file.")
-    assert (hanna.path, await waiting(door)) == (page, [])
-    assert LIFT not in (await hanna.open(page)).text
-    timeline = (await intake.officer.get(f"/v1/requests/{reference}/timeline")).json()["data"]
-    [lifted] = [each["detail"] for each in timeline if each["action"] == "proof.lifted"]
-    assert lifted["holder"] == "hanna"
-    assert lifted["note"], "what they say is kept, and sealed"
-    assert (await hanna.open(f"{page}/decide/confirm-proof")).status == 404
-
-
 async def test_repudiation_after_the_answer_is_accepted_by_two_approvers(door: Opened, console: OpenedConsole) -> None:
     hanna, anton = await console.member("hanna"), await console.member("anton")
     reference = await disowned_after_the_answer(door)
@@ -226,45 +205,22 @@ async def test_repudiation_after_the_answer_is_accepted_by_two_approvers(door: O
     assert reference not in (await anton.open("/console/approvals")).html
 
 
-async def test_reconfirmed_proof_ends_the_repudiation_and_the_withholding(door: Opened, console: OpenedConsole) -> None:
+async def test_rejected_revocation_ends_the_repudiation_and_the_withholding(
+    door: Opened, console: OpenedConsole
+) -> None:
     intake, hanna, officer = console.intake, await console.member("hanna"), await console.member("officer-1")
     reference = await disowned_after_the_answer(door, packed=True)
+    page = f"/console/requests/{reference}"
+    assert "the recipient says that they have asked for nothing" in (await hanna.open(page)).text
     await decided(hanna, reference, "revoke-proof", identity="email", note="")
     assert await intake.unit_of_work.pool.fetchval(WITHHELD, UUID(reference)) == "not_proved"
-    page = f"/console/requests/{reference}"
-    await officer.open(f"{page}/decide/confirm-proof")
-    assert "A proposal to revoke a proof of it ends" in officer.text
-    await decided(officer, reference, "confirm-proof", note="")
+    assert await waiting(door) == [(reference, "disowned")]
+    rejected = (await approval(intake, f"/v1/requests/{reference}")).replace("/console", "/v1")
+    (await intake.officer.post(f"{rejected}/reject")).raise_for_status()
+    assert await waiting(door) == []
     assert await intake.unit_of_work.pool.fetchval(WITHHELD, UUID(reference)) is None
     assert "hanna has proposed" not in (await officer.open(page)).text
     assert reference not in (await officer.open("/console/approvals")).html
-
-
-async def test_exhausted_links_and_codes_are_reset_before_any_proof(door: Opened, console: OpenedConsole) -> None:
-    hanna, ada = await console.member("hanna"), door.visitor()
-    reference = await asked(ada)
-    await ada.open("/portal/en/code")
-    for _ in range(5):
-        await ada.send(code="0000 0000")
-    assert await waiting(door) == [(reference, "wrong_codes")]
-    assert "are counted again" in (await hanna.open(f"/console/requests/{reference}/decide/confirm-proof")).text
-    await decided(hanna, reference, "confirm-proof", note="")
-    assert await waiting(door) == []
-    again = door.visitor()
+    again, before = door.visitor(), len(await door.letters())
     await (await again.open("/portal/en/follow")).send(reference=reference)
-    newest = (await door.letters())[-1]
-    assert code_in(newest), "a code is sent again"
-    assert link_in(newest)
-
-
-async def test_repudiation_of_an_erased_request_is_lifted_unnoted(door: Opened, console: OpenedConsole) -> None:
-    intake, hanna = console.intake, await console.member("hanna")
-    reference = await disowned_after_the_answer(door)
-    async with intake.unit_of_work.begin() as tx:
-        subject = "SELECT subject_ref FROM request WHERE request_id = $1"
-        await tx.vault.shred(tx.connection, [await tx.connection.fetchval(subject, UUID(reference))], tx.now)
-    await decided(hanna, reference, "confirm-proof", note="Ada called.")
-    assert "leave it out" in hanna.text
-    assert await waiting(door) == [(reference, "disowned")]
-    await decided(hanna, reference, "confirm-proof", note="")
-    assert await waiting(door) == []
+    assert len(await door.letters()) == before + 1, "a link is sent again"

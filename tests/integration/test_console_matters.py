@@ -135,8 +135,8 @@ async def test_decision_on_an_incident_waits_among_approvals_of_others(console: 
     await confirmed(anton, approving)
     assert "Nothing waits for a second person" in (await anton.open("/console/approvals")).text
     notified = {"whom": "authority", "to": "BlnBDI 521", "complete": "yes", "what": "All of it."}
-    await confirmed(owner, f"{page}/notified", told_at=at, **notified)
-    assert "Everything is told yes" in " ".join(owner.text.split())
+    await confirmed(owner, f"{page}/notified", notified_at=at, **notified)
+    assert "The notice is complete yes" in " ".join(owner.text.split())
     form = (await owner.open(f"{page}/facts")).html
     assert ('value="1200"' in form, f'value="{at}"' in form) == (True, True), "the facts stand in the form"
     await confirmed(owner, f"{page}/close", explanation="The BlnBDI has closed its case.")
@@ -206,13 +206,13 @@ INSERT INTO mail (mail_id, digest, received_at, by_mx, read_at, state)
 SELECT gen_random_uuid(), int4send(n), now(), true, now(), 'proposed' FROM generate_series(1, 3) n;
 INSERT INTO register.conflict (conflict_id, identity, system, valid_from, kind, request_id, noticed_at)
 SELECT gen_random_uuid(), int4send(n), 'crm', now(), 'another_holder', $1, now() FROM generate_series(1, 3) n;
-INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at, told_at)
+INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at, notified_at)
 SELECT gen_random_uuid(), 'carrier' || n, now(), '2025-01-01', now() FROM generate_series(1, 3) n;
 UPDATE recipient_digest SET reminded_by = digest_id;
 INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at, digest_id)
-SELECT $1, recipient, 'erased', '{}', 'told', now(), digest_id FROM recipient_digest;
+SELECT $1, recipient, 'erased', '{}', 'notified', now(), digest_id FROM recipient_digest;
 INSERT INTO proof_withheld (request_id, withheld_at) SELECT request_id, now() FROM request;
-UPDATE request SET state = 'awaiting_identity'
+UPDATE request SET state = 'awaiting_identity', waits = 'proof'
 """
 """Three rows of each list of the console; ``$1``: a request."""
 

@@ -279,11 +279,11 @@ async def test_outstanding_part_of_an_answered_request_is_open_and_overdue(conso
     await intake.complete(path, operation=Operation.EXPORT, tasks=(GIVEN,))
     owed = GIVEN.model_dump(mode="json", exclude_none=True) | {"failure": "refused", "system": "billing"}
     execute = intake.unit_of_work.pool.execute
-    await execute("UPDATE request SET outcome = 'partially_fulfilled', owed = true, tasks = $1", [owed])
+    await execute("UPDATE request SET outcome = 'partially_fulfilled', owed = true, open = true, tasks = $1", [owed])
     visitor = await _shown_as_overdue(console, path, "of billing the rest is still owed")
     owed.pop("failure")
     now = intake.clock.now()
-    done = "UPDATE request SET tasks = $1, responded_at = $2, due_on = $3"
+    done = "UPDATE request SET tasks = $1, responded_at = $2, due_on = $3, open = false"
     await execute(done, [owed], now, now.date() + timedelta(days=1))
     intake.clock.pass_by(minutes=2)
     assert "100 %" in (await visitor.open("/console/sla")).text, "done in time"

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from deploy.demo.seed.cdr import CdrStore
 from services.amendment import handlers
 from services.amendment import handlers as amendment
-from shared.domain.errors import BlastRadius, NotSupported, SystemRefused
+from shared.domain.errors import LimitExceeded, NotSupported, SystemRefused
 from shared.domain.events import (
     FulfilmentBlocked,
     FulfilmentReported,
@@ -36,7 +36,7 @@ from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, Intake, id_of
 from tests.integration.test_deferred_answers import flat, waiting
-from tests.integration.test_stopped_at_once import EMAIL, FOUND, company, work
+from tests.integration.test_immediate_stop import EMAIL, FOUND, company, work
 
 CITY: dict[str, Any] = {"right": "rectification", "changes": [{"field": "address.city", "asserted": "Potsdam"}]}
 
@@ -357,7 +357,7 @@ SEVERAL = Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)
 async def test_withdrawal_lifts_by_the_same_identities_without_locating(open_harness: OpenHarness) -> None:
     """A shop shares an address between two people, of whom the other stays unknown."""
     crm, postbox, shop = company(FOUND)
-    several = each(lambda _: BlastRadius("2 are found", SEVERAL))
+    several = each(lambda _: LimitExceeded("2 are found", SEVERAL))
     register = ScriptedSystem("register", yields=crm.yields, answers={LOCATE: several, RESTRICT: several})
     for system in (crm, postbox, shop):
         system.answers |= dict.fromkeys(
@@ -405,7 +405,7 @@ async def withdrawn(intake: Intake) -> str:
     assert letter["kind"] == "answer"
     assert "lifted on" not in flat(letter)
     assert "decided to lift that restriction" in flat(letter)
-    stopped = report(LIFT, None, failure="blast_radius", exceeded=SEVERAL)
+    stopped = report(LIFT, None, failure="limit_exceeded", exceeded=SEVERAL)
     await intake.consume(a(FulfilmentBlocked, **about, operation=LIFT, tasks=(stopped,)))
     return path
 
@@ -425,7 +425,7 @@ async def test_stopped_lift_stays_listed_for_review_until_it_is_done(intake: Int
     ):
         answered = await officer.post(f"{path}/actions/{decision}", json=said)
         assert answered.status_code == status, (decision, answered.text)
-    assert {"retry_decided", "limit_confirmed"} <= {*await intake.types()}
+    assert {"retry_requested", "limit_confirmed"} <= {*await intake.types()}
     await intake.complete(path, operation=LIFT, tasks=(report(LIFT, found=1, changed=1),))
     assert ((await intake.view(path))["blocked_by"], await waiting(intake)) == ([], [])
     assert "restriction was lifted on" in (await intake.view(path))["answer"]

@@ -10,8 +10,9 @@ from uuid_utils.compat import uuid7
 
 from services.erasure import handlers, keys
 from services.intake.queries import worklist
-from services.intake.queries.worklist import Filters, Waits
-from shared.domain.errors import Misconfigured, ResidueFound
+from services.intake.queries.worklist import Filters
+from services.intake.request.stored_request import Waits
+from shared.domain.errors import DataStillPresent, Misconfigured
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestClosed, RequestVerified, TimerFired
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
@@ -177,18 +178,18 @@ async def letters(intake: Intake, path: str) -> list[dict[str, Any]]:
 
 async def test_failed_deferred_erasure_counts_as_kept_and_can_be_retried(intake: Intake) -> None:
     path = await partly_erased(intake)
-    failed = report("billing", None, failure="residue_found")
+    failed = report("billing", None, failure="data_still_present")
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(failed,), deferred=True))
     view = await intake.view(path)
     assert view["state"] == "closed"
     assert "It was to be erased in billing by now, and that has not succeeded yet" in view["answer"]
     assert "not succeeded yet" in flat((await letters(intake, path))[-1])
-    assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["residue_found"]
-    assert "one of us looks into it" in view["blocked_by"][0]["message"]
+    assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["data_still_present"]
+    assert "we look into it" in view["blocked_by"][0]["message"]
     assert id_of(path) in await waiting(intake)
     decided = await intake.officer.post(f"{path}/actions/retry")
     assert (decided.status_code, decided.json()["state"]) == (200, "closed")
-    assert (await intake.published())[-1]["type"] == "dsr.request.retry_decided.v1"
+    assert (await intake.published())[-1]["type"] == "dsr.request.retry_requested.v1"
 
 
 async def test_nothing_is_tried_again_of_a_closed_request_whose_kept_data_waits_for_its_day(intake: Intake) -> None:
@@ -207,12 +208,12 @@ async def test_automatic_continuation_ends_or_blocks_again(intake: Intake) -> No
     done = report("cdr", TaskOutcome.ERASED, found=1, changed=1)
     known = {"right": Right.ERASURE, "operation": Operation.ERASE, "outcome": Outcome.FULFILLED}
     await intake.consume(a(FulfilmentCompleted, about=id_of(path), **known, tasks=(done,)))
-    failed = report("cdr", None, failure="residue_found")
+    failed = report("cdr", None, failure="data_still_present")
     await intake.consume(a(FulfilmentBlocked, about=id_of(again), operation=Operation.ERASE, tasks=(failed,)))
     view = await intake.view(path)
     assert (view["state"], view["outcome"]) == ("closed", "fulfilled")
     view = await intake.view(again)
-    assert (view["state"], view["tasks"][0]["failure"]) == ("awaiting_decision", "residue_found")
+    assert (view["state"], view["tasks"][0]["failure"]) == ("awaiting_decision", "data_still_present")
     await intake.decide(again)
     await intake.report(again, failed)
     assert (await intake.view(again))["answer"].startswith("Nothing of what you asked for could be done in: cdr. We ")
@@ -336,7 +337,7 @@ async def test_deferred_erasure_keeps_promises_and_waits_for_a_sign_off(open_har
     erasure.harness.unit_of_work.policy = policy
     await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
-    assert [task.details.get("told") for task in billing.asked] == [None, {"billing": {"calls_us_18m": "P18M"}}]
+    assert [task.details.get("announced") for task in billing.asked] == [None, {"billing": {"calls_us_18m": "P18M"}}]
     assert await erasure.has_key()
 
 
@@ -383,7 +384,7 @@ async def test_a_deferred_erasure_that_fails_keeps_the_key_until_it_is_tried_aga
     assert not await erasure.has_key()
 
 
-refuse = each(lambda _: ResidueFound("one row"))
+refuse = each(lambda _: DataStillPresent("one row"))
 search_nothing = each(lambda task: NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY))
 
 

@@ -48,7 +48,7 @@ async def test_a_batch_is_handed_over_in_one_transaction(harness: Harness) -> No
 async def test_what_was_handled_and_what_was_set_aside_is_counted_once_each(harness: Harness) -> None:
     diary = Diary()
     kind = {"service": harness.unit_of_work.service, "type": type_of(RequestVerified)}
-    handled, dead = (Count("dsr_events_heard_total", **kind, result=how) for how in ("handled", "dead_letter"))
+    handled, dead = (Count("dsr_events_consumed_total", **kind, result=how) for how in ("handled", "dead_letter"))
     known = record_of(verified())
     listener = dispatcher(harness, (RequestVerified, diary.begin))
     await listener.handle([known, record_of(verified())])
@@ -210,7 +210,7 @@ TYPE = "dsr.request.verified.v1"
 
 async def test_unreadable_record_is_parked_alone(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     diary = Diary()
-    dead = Count("dsr_events_heard_total", service="erasure", type="unreadable", result="dead_letter")
+    dead = Count("dsr_events_consumed_total", service="erasure", type="unreadable", result="dead_letter")
     records = [record_of(verified()), unreadable(), record_of(verified())]
     assert await dispatcher(harness, (RequestVerified, diary.begin)).handle(records) == []
     [letter] = await dead_letters(harness)

@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 
 from deploy.local.paths import ROOT
 from services.intake.core.instants import retention
-from services.intake.jobs import expiry, orphans
+from services.intake.jobs import expiry
 from shared.domain.events import RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -372,7 +372,7 @@ async def test_what_outlives_its_period_by_two_hours_is_counted(intake: Intake) 
 
     async def overdue() -> float | None:
         async with intake.unit_of_work.pool.acquire() as connection:
-            await orphans.count(connection, intake.clock.now(), timedelta(days=14), PERIODS)
+            await expiry.count_left(connection, PERIODS, intake.clock.now(), timedelta(days=14))
         return PEOPLE.get_sample_value("dsr_vault_orphans", {"what": "expired"})
 
     intake.clock.at += timedelta(hours=3)

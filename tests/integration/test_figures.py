@@ -10,11 +10,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.deadline import statistics
-from services.intake.queries import answer_figures
-from services.intake.queries import statistics as intake_statistics
+from services.intake.queries import figures
 from services.intake.request.lifecycle import State
-from services.intake.request.same_person import NOBODY, Marks
-from services.intake.settings import IntakeSettings
 from services.intake.store import repository
 from shared.app.process_metrics import ProcessMetrics
 from shared.app.service import Loop, Running
@@ -50,7 +47,7 @@ FAILURE = RECEIPT.model_copy(update={"outcome": None, "failure": "refused"})
 @pytest.mark.parametrize(
     ("service", "counting"),
     [
-        (ServiceName.INTAKE, intake_statistics.run),
+        (ServiceName.INTAKE, figures.run),
         (ServiceName.DEADLINE, partial(statistics.run, policy=read_policy())),
     ],
 )
@@ -88,7 +85,7 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
         for days, outcome, tasks in closed
     ]
     async with intake.unit_of_work.pool.acquire() as connection:
-        await repository.insert(connection, [(request, Marks(NOBODY)) for request in requests])
+        await repository.insert(connection, requests)
         for request in requests:
             tasks = request.tasks and [each.model_dump(mode="json", exclude_none=True) for each in request.tasks]
             ended = "UPDATE request SET closed_at = $2, outcome = $3, tasks = $4 WHERE request_id = $1"
@@ -96,7 +93,7 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
         for request, approved_at in zip(requests, (NOW - timedelta(days=2), NOW - timedelta(days=40)), strict=False):
             extension = "INSERT INTO extension VALUES ($1, 'VOLUME', $2)"
             await connection.execute(extension, request.request_id, approved_at)
-        await intake_statistics.count(connection, NOW)
+    await intake.count(NOW)
     assert metric("dsr_extensions_approved", reason="VOLUME") == 1
     assert metric("dsr_requests_worked", right="access") == 3
     assert metric("dsr_requests_covered", right="access") == 1
@@ -108,12 +105,6 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
 
 
 # Figures of answers: business days, reasons of refusals, packages fetched, incidents found.
-COMMITMENT = read_policy().commitment
-
-
-async def count(intake: Intake) -> None:
-    async with intake.unit_of_work.pool.acquire() as connection:
-        await answer_figures.count(connection, intake.clock.now(), COMMITMENT, IntakeSettings())
 
 
 async def test_the_mean_in_business_days_is_counted_by_right_and_by_system(intake: Intake) -> None:
@@ -127,7 +118,7 @@ async def test_the_mean_in_business_days_is_counted_by_right_and_by_system(intak
         await intake.complete(path, operation=operation, tasks=done)
     withdrawn = await intake.submit()
     assert (await intake.channel.post(f"{withdrawn}/actions/withdraw")).status_code == 200
-    await count(intake)
+    await intake.count()
     assert metric("dsr_response_business_days", right="access") == 2.5
     assert metric("dsr_response_business_days_count", right="access") == 2, "not what was withdrawn"
     assert metric("dsr_response_business_days", right="erasure") == 5
@@ -139,7 +130,7 @@ async def test_refusals_are_counted_by_reason(intake: Intake) -> None:
     path = await intake.submit()
     await intake.decide(path, "refuse")
     await intake.report(path)
-    await count(intake)
+    await intake.count()
     assert metric("dsr_decisions", decision="refuse", reason="EXCESSIVE", article="12(5)(b)") == 1
 
 
@@ -148,9 +139,9 @@ async def test_packages_are_counted_by_whether_anybody_fetched_them_once_their_d
         path = await intake.submit()
         package = uuid7()
         await intake.complete(path, operation=Operation.EXPORT, package_id=package, tasks=(GIVEN,))
-        fetched = "UPDATE request SET downloads = $2, downloaded = package_id WHERE request_id = $1"
+        fetched = "UPDATE package SET downloads = $2 WHERE request_id = $1"
         await intake.unit_of_work.pool.execute(fetched, id_of(path), downloads)
-    await count(intake)
+    await intake.count()
     assert metric("dsr_packages_ended", result="fetched") == 0, "their days last"
     intake.clock.pass_by(days=15)
     incident: dict[str, object] = {
@@ -161,7 +152,7 @@ async def test_packages_are_counted_by_whether_anybody_fetched_them_once_their_d
     }
     incident |= {"measures": "gone.", "categories": ["account"], "people": 1, "records": 1, "controllers": ["us"]}
     assert (await intake.officer.post("/v1/incidents", json=incident)).status_code == 201
-    await count(intake)
+    await intake.count()
     assert metric("dsr_packages_ended", result="fetched") == 1
     assert metric("dsr_packages_ended", result="not_fetched") == 1
     assert metric("dsr_incidents_found", found_by="elsewhere") == 1

@@ -9,7 +9,7 @@ from typing import Literal
 import httpx
 import pytest
 
-from shared.domain.errors import BlastRadius, DoneBefore, NotSupported
+from shared.domain.errors import DoneBefore, LimitExceeded, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import ANSWERING, Limit, Operation, TaskOutcome
 from shared.systems.contract import Receipt, Result
@@ -146,21 +146,21 @@ async def test_account_leads_to_no_rows_of_another_subject(shop: SqlEngine, dsn:
     held = "SELECT to_jsonb(c) FROM customer c UNION ALL SELECT to_jsonb(l) FROM login l"
     before = await ask(dsn, held)
     named = await done(shop, operation, confirmed=0)
-    assert isinstance(named, BlastRadius)
+    assert isinstance(named, LimitExceeded)
     assert named.exceeded
     assert (named.exceeded.found, named.exceeded.allowed) == (2, 1), "second may be another of the company"
     stranger = await done(shop, operation, email("o@example.org"), confirmed=0)
-    assert isinstance(stranger, BlastRadius), "who names an account in one row gets nothing of its customer"
+    assert isinstance(stranger, LimitExceeded), "who names an account in one row gets nothing of its customer"
     assert await ask(dsn, held) == before
     await ask(dsn, "DELETE FROM login WHERE account = 'C-40'")
     await ask(dsn, "INSERT INTO login VALUES ('C-41', 'solo@example.org')")
-    assert isinstance(await done(shop, operation, confirmed=0), BlastRadius)
+    assert isinstance(await done(shop, operation, confirmed=0), LimitExceeded)
 
 
 async def test_endless_links_are_manual(shop: SqlEngine, dsn: str, tmp_path: Path) -> None:
     chain = "SELECT 'A-' || n, 'a' || n || '@example.org', 'a' || n + 1 || '@example.org' FROM generate_series(1, 60) n"
     await ask(dsn, f"INSERT INTO customer (id, email, billing) {chain}")
-    assert isinstance(await done(shop, Operation.EXPORT, email("a1@example.org")), BlastRadius)
+    assert isinstance(await done(shop, Operation.EXPORT, email("a1@example.org")), LimitExceeded)
     async with engine(dsn, tmp_path / "store.toml", {"max_people": 1_000}) as wide:
         assert isinstance(await done(wide, Operation.EXPORT, email("a1@example.org"), 1_000), NotSupported)
 

@@ -166,7 +166,7 @@ def loops(service: ServiceName, *names: str, consumes: Sequence[str] = ()) -> se
 LOOPS: Mapping[ServiceName, set[str]] = {
     ServiceName.INTAKE: loops(
         ServiceName.INTAKE,
-        *("statistics", "orphans", "packages", "releases", "expiry", "resuming", "recipients"),
+        *("statistics", "packages", "releases", "expiry", "resuming", "recipients"),
         consumes=["intake-events-selfcare", "intake-events-numbering"],
     ),
     ServiceName.CORRESPONDENCE: loops(ServiceName.CORRESPONDENCE, "letters", "settled letters", "mailbox"),
@@ -229,7 +229,7 @@ async def test_every_loop_has_a_heartbeat(services: Services, subtests: pytest.S
 
             async def beating() -> set[str]:
                 said = (await client.get("/metrics")).text
-                return {*re.findall(r'^dsr_loop_still_seconds{loop="(.*?)"', said, re.MULTILINE)}
+                return {*re.findall(r'^dsr_loop_stalled_seconds{loop="(.*?)"', said, re.MULTILINE)}
 
             expected = LOOPS[service]
             with subtests.test(service.value):

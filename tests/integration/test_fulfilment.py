@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from services.amendment import handlers as amendment
 from services.erasure import handlers as erasure
 from services.export import handlers as export
-from shared.domain.errors import Misconfigured, ResidueFound, Unavailable
+from shared.domain.errors import DataStillPresent, Misconfigured, Unavailable
 from shared.domain.events import LiftDecided, RequestClosed, RequestExpired, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -29,7 +29,7 @@ from shared.storage import suppression
 from shared.storage.release import fault_of_package
 from shared.storage.suppression import CHANNELS, Entry
 from shared.storage.vault import Sealing
-from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
 from tests.fixtures.databases import tables_with
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
@@ -102,7 +102,7 @@ async def test_two_workers_with_the_last_two_tasks_complete_it_once(open_harness
 async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_harness: OpenHarness) -> None:
     good, bad = ScriptedSystem("good"), ScriptedSystem("bad")
 
-    bad.answers[Operation.ERASE] = each(lambda _: ResidueFound("two rows"))
+    bad.answers[Operation.ERASE] = each(lambda _: DataStillPresent("two rows"))
     harness = await open_harness(good, bad)
     request = await begun(harness)
     await harness.worker("bad").work()
@@ -122,7 +122,7 @@ async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_har
 async def test_a_failure_in_an_early_stage_keeps_the_later_ones_from_beginning(open_harness: OpenHarness) -> None:
     party, calls = crm(), cdr()
 
-    party.answers[Operation.LOCATE] = each(lambda _: ResidueFound(""))
+    party.answers[Operation.LOCATE] = each(lambda _: DataStillPresent(""))
     harness = await open_harness(party, calls)
     request = await begun(harness)
     await harness.worker("crm", Operation.LOCATE).work()
@@ -392,10 +392,10 @@ async def test_expired_request_leaves_no_row_but_its_evidence(open_harness: Open
 
 # What export adds to the same machine: the package, its pieces, and what a withdrawal or a closure leaves of them.
 FOUND = (Match("email", EMAIL_SERVICES.value),)
-CONTACT = Record("contact", "party", {"name": "Ada"}, portable=True, matched=FOUND)
+CONTACT = CopiedRecord("contact", "party", {"name": "Ada"}, portable=True, matched=FOUND)
 
 
-def giving(*records: Record) -> ScriptedSystem:
+def giving(*records: CopiedRecord) -> ScriptedSystem:
     """Returns a system with these records for every subject."""
     given = each(lambda task: Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), records=records))
     return ScriptedSystem("crm", answers={Operation.EXPORT: given})
@@ -407,7 +407,7 @@ async def collected(harness: Harness, event: RequestVerified) -> None:
     await harness.worker("crm", Operation.EXPORT).work()
 
 
-SCORE = Record("score", "risk", {"score": 3}, matched=FOUND)
+SCORE = CopiedRecord("score", "risk", {"score": 3}, matched=FOUND)
 EVENT = """
 SELECT value ->> 'package_id', value #>> '{tasks,0,handed_out}'
 FROM (SELECT convert_from(value, 'UTF8')::jsonb FROM outbox) o (value)

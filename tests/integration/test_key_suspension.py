@@ -59,8 +59,7 @@ async def test_one_more_is_accepted_and_dated_and_waits_until_the_key_is_release
     assert not await waits(intake, access)
     [key] = (await intake.officer.get("/v1/suspended-keys")).json()["data"]
     assert (key["key_id"], key["waiting"]) == (key_of(intake), 4)
-    async with intake.unit_of_work.pool.acquire() as connection:
-        await resuming.count(connection)
+    await intake.count()
     figures = [PEOPLE.get_sample_value(name) for name in ("dsr_api_keys_suspended", "dsr_erasures_suspended")]
     assert figures == [1, 4]
 

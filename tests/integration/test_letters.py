@@ -10,7 +10,6 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import create
-from services.intake.letters.delivery import count
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
@@ -195,7 +194,7 @@ async def test_clock_stops_at_delivery_and_resumes_at_a_bounce(intake: Intake, s
     assert (await of(intake, path))[2:] == ["letter_returned"]
     assert await column(intake, path, "responded_at") is None
     [task] = await open_letters(intake)
-    assert (task["kind"], task["state"], task["fault"]) == ("answer", "person", "returned")
+    assert (task["kind"], task["state"], task["fault"]) == ("answer", "needs_attention", "returned")
     await deliver(intake, letter_id)
     assert await send(intake, server) == 1
     assert (await of(intake, path))[3:] == ["closed"]
@@ -249,14 +248,14 @@ async def test_a_question_is_asked_when_its_letter_is_taken(intake: Intake, serv
     await send(intake, server)
     assert (await of(intake, path))[-1] == "question_sent"
     assert (await intake.published())[-1]["asked_at"].startswith(f"{intake.clock.now():%Y-%m-%dT%H}")
-    asked_at = await column(intake, path, "question ->> 'asked_at'")
+    asked_at = await column(intake, path, "facts -> 'question' ->> 'asked_at'")
     assert datetime.fromisoformat(asked_at) == intake.clock.now()
 
 
 async def test_extension_takes_effect_with_its_accepted_letter(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, **PROVED)
     await intake.extend(path)
-    notified = "SELECT told_at FROM extension"
+    notified = "SELECT notified_at FROM extension"
     due_on = await column(intake, path, "due_on")
     assert await intake.unit_of_work.pool.fetchval(notified) is None
     await send(intake, server)
@@ -284,7 +283,7 @@ async def test_refused_address_needs_review_and_allows_post(intake: Intake, serv
     assert (taken.added, refused.added) == (1, 1)
     [task] = await open_letters(intake)
     letter = f"/v1/letters/{task['letter_id']}"
-    assert (task["state"], task["fault"]) == ("person", "refused")
+    assert (task["state"], task["fault"]) == ("needs_attention", "refused")
     await deliver(intake, task["letter_id"], "post", 409)
     window = {"lines": ["Ada Quarzfels", "Musterstraße 1 <b>", "50667 Köln"], "on_file_in": "crm"}
     (await intake.officer.post(f"{path}/actions/record-address", json=window)).raise_for_status()
@@ -385,8 +384,7 @@ async def test_with_the_server_away_letters_wait_and_say_so(intake: Intake, serv
     await asked(intake)
     nowhere = server.settings.model_copy(update={"port": 1})
     assert await intake.correspondence.send(nowhere) == 0
-    async with intake.unit_of_work.pool.acquire() as connection:
-        await count(connection, intake.clock.at)
+    await intake.count()
     [waits] = await open_letters(intake)
     assert (waits["state"], waits["way"]) == ("waiting", "email")
     assert metric("dsr_letters_open", way="email", state="waiting") == 1
@@ -399,7 +397,7 @@ async def test_with_the_server_away_letters_wait_and_say_so(intake: Intake, serv
 async def test_letter_deferred_for_days_is_manual(intake: Intake, server: MailServer) -> None:
     await asked(intake)
     server.answers = ["451 later", "421 closing", "451 later", "452 later"]
-    for hours, state in ((0, "waiting"), (1, "waiting"), (46, "waiting"), (2, "person")):
+    for hours, state in ((0, "waiting"), (1, "waiting"), (46, "waiting"), (2, "needs_attention")):
         intake.clock.pass_by(hours=hours)
         await send(intake, server)
         assert [each["state"] for each in await open_letters(intake)] == [state], hours
@@ -439,7 +437,7 @@ async def test_undeliverable_letter_is_manual_and_delays_no_other(intake: Intake
     await send(intake, server)
     assert [each.to for each in server.taken] == ["ada@xn--mller-kva.example", "kay@example.org"]
     faults = {each["state"]: each["fault"] for each in await open_letters(intake)}
-    assert faults == {"person": "address_unusable", "waiting": None}
+    assert faults == {"needs_attention": "address_unusable", "waiting": None}
     intake.clock.pass_by(hours=1)
     assert await send(intake, server) == 2
 

@@ -22,7 +22,6 @@ from services.correspondence.mail.reading import Connection, Reader, run, store
 from services.correspondence.settings import SmtpSettings
 from services.intake.letters import correspondence
 from services.intake.letters.correspondence import MASK
-from services.intake.mail import inbox
 from shared.app.service import Running
 from shared.domain import notices as tokens
 from shared.domain.mail_content import Incoming, Ours
@@ -166,8 +165,7 @@ async def test_automatic_mail_waits_for_a_person_and_a_bounce_does_not(intake: I
     back = mail(name="2").replace(b"<2@mail.example>", f"<{token}@example.org>".encode())
     assert await take(intake, back.replace(b"ada@mail.example", SENDER.encode())) == "ours"
     assert len(await waiting(intake)) == 1
-    async with intake.unit_of_work.pool.acquire() as connection:
-        await inbox.count(connection, intake.clock.now())
+    await intake.count()
     assert metric("dsr_mail_waiting", state="proposed") == 1
     assert metric("dsr_mail_wait_seconds") == 0
 
@@ -518,7 +516,7 @@ async def test_a_letter_on_paper_opens_nothing(intake: Intake) -> None:
     printed = (await intake.officer.get("/v1/letters/print")).raise_for_status().text
     assert "Musterstraße 1" in printed
     secret = intake.unit_of_work.vault.keyring
-    code = correspondence.code(secret, UUID(submitted["request_id"]))
+    code = correspondence.letter_code(secret, UUID(submitted["request_id"]))
     assert code not in printed.replace(" ", "")
     assert "/portal/" not in printed
     assert (await intake.channel.get(f"{path}/letters", headers={"Letter-Code": code})).status_code == 404

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from services.amendment import handlers as amendment
 from services.amendment import reconciliation
-from shared.domain.errors import ResidueFound
+from shared.domain.errors import DataStillPresent
 from shared.domain.events import LiftDecided, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
@@ -104,7 +104,7 @@ async def test_refused_repair_blocks_no_request_and_is_retried(open_harness: Ope
     crm = ScriptedSystem(CRM)
     harness, event = await in_force(open_harness, crm, Right.RESTRICTION)
     said = await harness.outbox()
-    crm.answers[Operation.RESTRICT] = each(lambda _: ResidueFound("no"))
+    crm.answers[Operation.RESTRICT] = each(lambda _: DataStillPresent("no"))
     assert await a_night(harness, clock, Operation.RESTRICT) == [1]
     assert await harness.outbox() == said
     del crm.answers[Operation.RESTRICT]

@@ -383,7 +383,7 @@ async def test_a_topic_with_much_junk_is_resumed_once_for_all_of_it_and_paused_b
             return [await dead_letters.count(tx, "user.events.shop", 2) for _ in range(number)]
 
     assert await set_aside(3) == [False, False, True]
-    await dsr("consumers resume erasure user.events.shop --besides 20")
+    await dsr("consumers resume erasure user.events.shop --extra 20")
     assert await set_aside(23) == [False] * 22 + [True]
     await dsr("consumers resume erasure user.events.shop")
     assert await set_aside(3) == [False, False, True]

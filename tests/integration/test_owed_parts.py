@@ -19,7 +19,7 @@ from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import reports
 from shared.fulfilment.store import NewFulfilment
-from shared.systems.contract import Checkpoint, NotSearched, Receipt, Record, Result
+from shared.systems.contract import Checkpoint, CopiedRecord, NotSearched, Receipt, Result
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, approve, id_of
@@ -234,7 +234,7 @@ async def test_key_stays_while_a_system_could_not_be_searched(harness: Harness) 
 def has(*values: str, of: str = "ada@example.org") -> Any:
     """An answer that finds so many records, by that address."""
     by = (Match("email", of),)
-    records = tuple(Record("calls", "cdrs", {"value": value}, portable=True, matched=by) for value in values)
+    records = tuple(CopiedRecord("calls", "cdrs", {"value": value}, portable=True, matched=by) for value in values)
     return each(lambda task: Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), records=records))
 
 
@@ -301,7 +301,7 @@ async def test_what_failed_may_be_tried_again_after_the_partial_answer(open_harn
         await export.close([closed], tx)
     cdr.answers = {Operation.EXPORT: has("+442079460000")}
     async with harness.unit_of_work.begin() as tx:
-        await export.retry(harness.fulfilments, [a(events.RetryDecided, about=event)], tx)
+        await export.retry(harness.fulfilments, [a(events.RetryRequested, about=event)], tx)
     await harness.worker("cdr", Operation.EXPORT).work()
     assert (await said(harness))[-1]["type"] == "dsr.fulfilment.completed.v1"
     assert len((await package(harness, event, (await said(harness))[-1]))["records"]) == 3

@@ -21,7 +21,7 @@ from services.export.package import Part
 from services.intake.access.auth import create, replace
 from services.intake.access.grant import Power
 from services.intake.core.instants import retention
-from services.intake.jobs import orphans
+from services.intake.jobs import expiry
 from services.intake.packages import downloads
 from shared.domain.events import RequestClosed, RequestWithdrawn
 from shared.domain.identities import IdentityType
@@ -41,7 +41,7 @@ from shared.systems.bus.identity_token import IdentityToken, issue
 from shared.systems.bus.messages import ReplyOutcome, TaskReply, TaskRequested, progress_from_reply
 from shared.systems.bus.settings import BusSettings
 from shared.systems.bus.upload import read_result
-from shared.systems.contract import Receipt, Record
+from shared.systems.contract import CopiedRecord, Receipt
 from tests.contract.bus_stand import EVERYTHING
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
@@ -65,7 +65,7 @@ async def answered(intake: Intake, content: bytes = b"everything") -> str:
 
 async def kept(intake: Intake) -> int:
     async with intake.unit_of_work.pool.acquire() as connection:
-        await orphans.count(connection, intake.clock.now(), KEPT, retention())
+        await expiry.count_left(connection, retention(), intake.clock.now(), KEPT)
         found: int = await connection.fetchval("SELECT count(*) FROM vault.sealed WHERE kind = 'package'")
     return found
 
@@ -179,7 +179,7 @@ async def test_a_link_is_for_the_package_as_it_was_and_for_keys_that_may_fetch(i
     assert (await intake.channel.get(link, headers={"Authorization": f"Bearer {submits}"})).status_code == 403
     fetches = await replace(database, key, intake.clock.now(), powers=[Power.FETCH])
     await intake.unit_of_work.pool.execute(
-        "UPDATE request SET package_id = $2 WHERE request_id = $1", id_of(path), uuid7()
+        "UPDATE package SET package_id = $2 WHERE request_id = $1", id_of(path), uuid7()
     )
     by = {"Authorization": f"Bearer {fetches}"}
     assert (await intake.channel.get(link, headers=by)).status_code == 410
@@ -221,11 +221,11 @@ async def test_one_that_outlives_its_days_is_counted(intake: Intake) -> None:
 
 # A package is made outside of any transaction: one process has it in hand, another takes it over, it counts once.
 FOUND = (Match("email", "ada@example.org"),)
-MANY = tuple(Record("calls", "cdrs", {"value": token_hex(800_000)}, matched=FOUND) for _ in range(2))
+MANY = tuple(CopiedRecord("calls", "cdrs", {"value": token_hex(800_000)}, matched=FOUND) for _ in range(2))
 """Records that do not pack well: more than a chunk, so that a part of the package is stored before its end."""
 
 
-async def copied(open_harness: OpenHarness, *records: Record) -> tuple[Harness, NewFulfilment]:
+async def copied(open_harness: OpenHarness, *records: CopiedRecord) -> tuple[Harness, NewFulfilment]:
     """An access of which everything is collected."""
     given = each(lambda task: Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), records=records))
     system = ScriptedSystem("cdr", answers={Operation.EXPORT: given})
@@ -345,7 +345,7 @@ async def test_unneeded_package_is_gone(open_harness: OpenHarness, monkeypatch: 
 
 
 async def test_change_during_packing_rebuilds(open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    harness, new = await copied(open_harness, Record("calls", "cdrs", {"value": "then"}, matched=FOUND))
+    harness, new = await copied(open_harness, CopiedRecord("calls", "cdrs", {"value": "then"}, matched=FOUND))
     build, times = built.build, iter(range(9))
 
     async def interrupted(parts: Any, about: Any, write: Any) -> Any:
@@ -366,7 +366,7 @@ async def test_change_during_packing_rebuilds(open_harness: OpenHarness, monkeyp
 async def test_what_no_package_can_be_made_of_holds_up_no_other_and_comes_before_a_person(
     open_harness: OpenHarness, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    harness, new = await copied(open_harness, Record("calls", "cdrs", {"value": "strange"}, matched=FOUND))
+    harness, new = await copied(open_harness, CopiedRecord("calls", "cdrs", {"value": "strange"}, matched=FOUND))
     build = built.build
 
     async def breaking(parts: list[Part], about: Any, write: Any) -> Any:

@@ -14,9 +14,8 @@ from uuid_utils.compat import uuid7
 from services.erasure import planning
 from services.intake.jobs import resuming
 from services.intake.request.messages.kept import is_held_unseen
-from services.intake.reviews import holds
-from shared.domain.errors import BlastRadius, Refused, Unavailable
-from shared.domain.events import ErasurePlanned, PlanAsked
+from shared.domain.errors import LimitExceeded, Refused, Unavailable
+from shared.domain.events import ErasurePlanned, PreviewRequested
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Right
@@ -25,7 +24,7 @@ from shared.runtime.metrics import PEOPLE
 from shared.systems.contract import Checkpoint, NotSearched, Pending, Receipt, Result, Task
 from shared.systems.engine.keeping import RuleUndeclared
 from shared.systems.states import ErasureRefused
-from tests.fixtures.cdr import ask, engine, with_tables
+from tests.fixtures.cdr import ask, engine, missing, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.engine import ACCOUNT, DUE, Answer, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
@@ -182,7 +181,7 @@ async def test_dry_run_consults_other_systems_first(open_harness: OpenHarness, c
 
 
 async def asked(harness: Harness) -> UUID:
-    event = a(PlanAsked, right=Right.ERASURE, plan_id=uuid7(), subject=await harness.subject())
+    event = a(PreviewRequested, right=Right.ERASURE, plan_id=uuid7(), subject=await harness.subject())
     async with harness.unit_of_work.begin() as tx:
         await planning.plan(harness.fulfilments, [event], tx)
     return event.request_id
@@ -196,7 +195,7 @@ async def planned(harness: Harness) -> dict[str, TaskReport]:
 
 
 async def test_a_dry_run_asks_every_system_and_says_of_each_what_it_could_not_say(open_harness: OpenHarness) -> None:
-    excess = BlastRadius("7 are found", Exceeded(limit=Limit.MAX_ROWS, found=7, allowed=5))
+    excess = LimitExceeded("7 are found", Exceeded(limit=Limit.MAX_ROWS, found=7, allowed=5))
     excess.found, excess.unsigned = {"ticket": 7}, (Kept(category="ticket", rule="tickets", count=7),)
     big = ScriptedSystem("big", answers={PLAN: each(lambda _: excess)})
     away = ScriptedSystem("away", answers={PLAN: each(lambda _: Unavailable("away"))})
@@ -210,7 +209,7 @@ async def test_a_dry_run_asks_every_system_and_says_of_each_what_it_could_not_sa
     reports = await planned(harness)
     assert {name: (task.outcome, task.failure, task.found) for name, task in reports.items()} == {
         "crm": ("planned", None, 2),
-        "big": (None, "blast_radius", 7),
+        "big": (None, "limit_exceeded", 7),
         "away": (None, "unavailable", 0),
         "slow": (None, "unavailable", 0),
     }
@@ -224,7 +223,7 @@ async def test_a_dry_run_asks_every_system_and_says_of_each_what_it_could_not_sa
 async def test_unproved_subject_is_reported_in_a_dry_run_as_not_searched(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("shop", needed="L2"))
     subject = await harness.subject(Identity(IdentityType.EMAIL, "ada@example.org"))
-    event = a(PlanAsked, right=Right.ERASURE, plan_id=uuid7(), subject=subject)
+    event = a(PreviewRequested, right=Right.ERASURE, plan_id=uuid7(), subject=subject)
     async with harness.unit_of_work.begin() as tx:
         await planning.plan(harness.fulfilments, [event], tx)
     await worked(harness, ("shop", PLAN))
@@ -241,8 +240,8 @@ async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has
     assert (first.status_code, first.json()["state"]) == (202, "asked")
     link = first.headers["Location"]
     assert (await intake.officer.post(f"{path}/previews")).headers["Location"] == link
-    assert (await intake.types()).count("plan_asked") == 1
-    event = PlanAsked.model_validate((await intake.published())[-1])
+    assert (await intake.types()).count("preview_requested") == 1
+    event = PreviewRequested.model_validate((await intake.published())[-1])
     tasks = [
         said("crm", outcome="planned", found=3, by_category={"account": 1, "contact": 2}),
         said("cdr", outcome="planned", found=4, by_category={"call": 4}, ground="legal_hold"),
@@ -281,7 +280,7 @@ async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has
     by_another = (await intake.officer.post(f"{path}/previews")).headers["Location"]
     assert by_another != link, "what one policy would do, another would not"
     assert (await intake.officer.get(link)).status_code == 404
-    [_, again] = [each for each in await intake.published() if each["type"] == "dsr.request.plan_asked.v1"]
+    [_, again] = [each for each in await intake.published() if each["type"] == "dsr.request.preview_requested.v1"]
     await intake.consume(a(ErasurePlanned, about=id_of(path), plan_id=UUID(again["plan_id"]), tasks=tasks))
     assert (await intake.officer.post(f"{path}/previews")).json()["state"] == "made"
     intake.clock.pass_by(minutes=11)
@@ -478,19 +477,14 @@ async def test_a_review_keeps_a_hold_or_ends_it_and_its_owner_does_not_end_it_al
     ends = {"finding": "not_needed"}
     assert is_problem(await intake.colleague.post(f"{hold}/actions/review", json=ends), 409, "illegal_transition")
 
-    await counted(intake)
+    await intake.count()
     assert PEOPLE.get_sample_value("dsr_legal_holds", {"review": "past"}) == 0
     intake.clock.at += timedelta(days=122)
-    await counted(intake)
+    await intake.count()
     assert PEOPLE.get_sample_value("dsr_legal_holds", {"review": "past"}) == 1, "in force still, and an alert"
     assert is_problem(await intake.officer.post(f"{hold}/actions/review", json=ends), 409, "same_person")
     assert (await intake.colleague.post(f"{hold}/actions/review", json=ends)).json()["state"] == "lifted"
     assert is_problem(await intake.officer.post(f"{hold}/actions/lift"), 409, "illegal_transition")
-
-
-async def counted(intake: Intake) -> None:
-    async with intake.unit_of_work.pool.acquire() as connection:
-        await holds.count(connection, intake.clock.at.date())
 
 
 async def test_nothing_of_whom_a_hold_is_about_can_be_read_and_it_is_on_record(intake: Intake) -> None:
@@ -557,7 +551,7 @@ async def test_a_category_is_deleted_anonymised_kept_or_restricted_as_the_policy
     await with_tables(empty_database, SCHEMA)
     async with engine(empty_database, tmp_path / "site.toml", {}, policy) as site:
         assert not site.adapter.can.against_policy
-        assert not await site.adapter.inspect()
+        assert not await missing(site)
         asked = [replace(task(Operation.ERASE, each), at=E) for each in (ANNA, email("unknown@example.org"))]
         plan = await site.receipt(replace(task(Operation.PLAN, ANNA), at=E))
         done = [receipt(each) for each in await site.run(*asked)]

@@ -96,7 +96,7 @@ async def worked(
     await harness.worker("store", operation).work()  # what could not be stopped immediately
     rows = await harness.pool.fetch(
         "SELECT t.state, t.failure FROM task t JOIN fulfilment f USING (fulfilment_id) WHERE t.operation = $2"
-        " AND NOT t.at_once ORDER BY array_position($1, f.request_id)",
+        " AND NOT t.immediate ORDER BY array_position($1, f.request_id)",
         requests,
         operation,
     )
@@ -155,7 +155,7 @@ async def test_a_subject_who_is_too_big_fails_alone(
         (Identity(IdentityType.PHONE, "+441632960001", proved_since=LONG_AGO),), of(0, name="Ann").changes
     )
     became = await worked(harness, operation, [of(1, name="Ann"), big, of(2, name="Ann"), of(3, name="Ann")])
-    assert became.pop(1) == ("failed", "blast_radius")
+    assert became.pop(1) == ("failed", "limit_exceeded")
     assert became == [("done", None)] * 3
 
 

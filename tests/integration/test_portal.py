@@ -18,7 +18,6 @@ from services.intake.delivery import outcomes
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.rendering import Letters
 from services.intake.packages import unpacking
-from services.intake.queries.statistics import count
 from services.intake.store import lookup
 from services.portal.settings import PortalSettings
 from services.web.guard import HEADERS
@@ -70,7 +69,7 @@ async def asked(visitor: Visitor, language: str = "en", email: str = EMAIL, acco
 
 async def test_the_portal_promises_the_days_of_the_privacy_notice(door: Opened) -> None:
     visitor = door.visitor()
-    for page in ("", "for-somebody-else"):
+    for page in ("", "for-another"):
         await visitor.open(f"/portal/en/{page}")
         assert "We answer within 30 days" in visitor.text
 
@@ -101,8 +100,7 @@ async def test_five_wrong_codes_of_a_request_end_its_codes_and_are_on_record(doo
     for _ in range(5):
         await ada.send(code=wrong)
     assert (failed.added, await waiting(door)) == (1, [(reference, "wrong_codes")])
-    async with door.intake.unit_of_work.pool.acquire() as connection:
-        await count(connection, door.intake.clock.now())
+    await door.intake.count()
     assert metric("dsr_proofs_stopped", reason="wrong_codes") == 1
     assert "Please write to us" in (await ada.open("/portal/en/code")).text
     again = door.visitor()
@@ -259,7 +257,7 @@ async def test_every_page_carries_the_headers(door: Opened) -> None:
 async def test_every_page_is_there_in_every_language(door: Opened) -> None:
     for language in LANGUAGES:
         visitor = door.visitor()
-        for name in ("", "notice", "complain", "port-my-number", "for-somebody-else", "follow", "ask/right"):
+        for name in ("", "notice", "complain", "port-my-number", "for-another", "follow", "ask/right"):
             page = await visitor.open(f"/portal/{language}/{name}")
             assert (page.status, f'<html lang="{language}">' in page.html) == (200, True), (language, name)
             assert "support@cloudcontactpro.net" in page.text, (language, name)
@@ -273,7 +271,7 @@ async def test_request_for_another_person_shows_how_to_write_to_us(door: Opened)
     await eve.open("/portal/de/ask/right")
     await eve.send(right="access")
     await eve.send(whom="other")
-    assert (eve.path, eve.status) == ("/portal/de/for-somebody-else", 200)
+    assert (eve.path, eve.status) == ("/portal/de/for-another", 200)
     assert all(each in eve.text for each in ("eine Vollmacht", "keine Ausweiskopien", "support@cloudcontactpro.net"))
     assert "<form" not in eve.html
     assert await door.intake.types() == []
@@ -328,8 +326,7 @@ async def test_links_to_one_mailbox_are_limited_and_withheld_ones_are_manual(doo
     reference = await asked(door.visitor(ADA))
     assert len(await door.letters()) == 1
     assert await waiting(door) == [(reference, "withheld")]
-    async with door.intake.unit_of_work.pool.acquire() as connection:
-        await count(connection, door.intake.clock.now())
+    await door.intake.count()
     assert metric("dsr_proofs_stopped", reason="withheld") == 1
     door.intake.clock.at += timedelta(hours=1, seconds=1)
     await again(door, reference, ADA)
@@ -584,7 +581,7 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
     assert await intake.unit_of_work.pool.fetchval(responded) is None
     assert (await intake.types())[-2:] == ["closed", "letter_returned"]
     tasks = (await door.officer.get("/v1/letters")).json()["data"]
-    [task] = [each for each in tasks if each["state"] == "person"]
+    [task] = [each for each in tasks if each["state"] == "needs_attention"]
     assert (task["kind"], task["fault"]) == ("portal_news", "refused")
     (await door.officer.post(f"/v1/letters/{news}/actions/deliver", json={"way": "email"})).raise_for_status()
     intake.clock.at += timedelta(days=2)
@@ -624,14 +621,14 @@ async def test_report_is_read_and_counted_once_a_day(door: Opened, monkeypatch: 
     assert page.headers["Content-Security-Policy"].split("; ")[-1] == f"style-src 'sha256-{digest}'"
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
     for fetched in (5, 2):
-        await intake.unit_of_work.pool.execute("UPDATE request SET downloads = $1", fetched)
+        await intake.unit_of_work.pool.execute("UPDATE package SET downloads = $1", fetched)
         shown = await ada.open("/portal/en/request")
         assert ("as often as it can be" in shown.text, "/request/report" in shown.html) == (fetched == 5, fetched == 2)
     before = len(await door.letters("portal_news"))
     await intake.officer.post(f"{path}/actions/revoke-proof", json={"identity": "email"})
     assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "its proof is in doubt"
     assert len(await door.letters("portal_news")) == before + 1, "the requester is notified that it is withheld"
-    downloads = "SELECT downloads FROM request WHERE request_id = $1"
+    downloads = "SELECT downloads FROM package WHERE request_id = $1"
     assert await intake.unit_of_work.pool.fetchval(downloads, UUID(reference)) == 2, "as a download does"
     assert (await door.visitor().client.get("/portal/en/request/report")).status_code == 403
 

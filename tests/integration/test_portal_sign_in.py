@@ -383,7 +383,7 @@ async def test_sign_in_proves_no_request_of_a_stranger(door: Opened) -> None:
     await eve.send(code=code_in((await door.letters())[-1]))
     assert eve.path == "/portal/en/request"
     assert (await levels(intake, path))["account_id"] == "L0"
-    assert "retry_decided" not in await intake.types()
+    assert "retry_requested" not in await intake.types()
 
 
 async def test_earlier_sign_in_proves_no_request_of_a_stranger(door: Opened) -> None:
@@ -418,7 +418,7 @@ async def test_where_a_system_has_filed_both_under_one_person_the_sign_in_counts
     assert (await intake.officer.get(path)).json()["state"] == "in_progress"
 
 
-async def test_another_persons_proof_is_refused_with_a_clear_answer_and_changes_nothing(intake: Intake) -> None:
+async def test_proof_of_another_person_is_refused_with_a_clear_answer_and_changes_nothing(intake: Intake) -> None:
     path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED])
     await blocked(intake, path, COPIED, UNPROVED)
     before = await intake.view(path)

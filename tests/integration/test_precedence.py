@@ -8,8 +8,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.erasure import precedence
-from shared.domain.errors import BlastRadius, Refused
-from shared.domain.events import LimitConfirmed, RetryDecided
+from shared.domain.errors import LimitExceeded, Refused
+from shared.domain.events import LimitConfirmed, RetryRequested
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.precedence import Kind, Marks
@@ -91,7 +91,7 @@ async def test_dual_decision_is_not_postponed(
     await known(harness, Kind.COPY, ACCOUNT)
     await known(harness, Kind.RESTRICTION, ACCOUNT)
     request_id = await located(harness)
-    decided = a(RetryDecided, request_id=request_id, right=Right.ERASURE, regardless=regardless)
+    decided = a(RetryRequested, request_id=request_id, right=Right.ERASURE, regardless=regardless)
     async with harness.unit_of_work.begin() as tx:
         await retry(harness.fulfilments, [decided], tx)
     assert (await harness.states(request_id))["shop:erase"] == goes_on
@@ -141,7 +141,7 @@ async def test_the_rest_of_an_erasure_that_was_stopped_waits_for_the_copy_that_c
 
 async def test_confirmed_limit_does_not_start_a_rest_that_waits_for_a_copy(harness: Harness) -> None:
     exceeded = Exceeded(limit=Limit.MAX_ROWS, found=9, allowed=5)
-    harness.systems["shop"].answers[Operation.ERASE] = each(lambda _: BlastRadius("too many", exceeded))
+    harness.systems["shop"].answers[Operation.ERASE] = each(lambda _: LimitExceeded("too many", exceeded))
     request_id = await located(harness)
     await harness.worker("shop").work()
     copy = await known(harness, Kind.COPY, OTHER_ADDRESS)
@@ -214,7 +214,7 @@ async def test_what_asks_for_anything_else_or_proves_another_person_repeats_noth
     assert id_of(by_address) in await repeated(intake, first)
 
 
-async def test_access_names_only_the_persons_other_requests(intake: Intake) -> None:
+async def test_access_names_only_other_requests_of_the_subject(intake: Intake) -> None:
     objection = await intake.submit(subject=MIA, right="objection", scope="direct_marketing")
     await intake.submit(subject=MIA | {"account_id": "C-8"})
     await intake.submit(subject={"email": "eve@example.org"})

@@ -62,7 +62,7 @@ async def test_with_the_proof_the_rest_goes_on(intake: Intake, asked: str) -> No
     proved = await intake.channel.post(f"{asked}/actions/verify", json={"proofs": [LINKED, CODED]})
     assert (weak.status_code, proved.json()["state"]) == (400, "in_progress")
     assert "needs level L2" in weak.json()["detail"]
-    assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
+    assert (await intake.types())[-2:] == ["question_answered", "retry_requested"]
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
         known = (await tx.vault.subject_data(tx.connection, [subject]))[subject].identities
@@ -135,7 +135,8 @@ async def test_repudiation_of_an_open_request_counts_immediately(intake: Intake)
     [detail] = await intake.details(path, "proof.taken_back")
     assert (detail["identity"], detail["holder"]) == ("phones.0", "portal")
     assert "Quarzfels" not in str(await intake.evidence(path))
-    assert await intake.unit_of_work.pool.fetchval("SELECT proved_account FROM request") is None
+    proved = "SELECT kind FROM request_lookup WHERE proved"
+    assert [row[0] for row in await intake.unit_of_work.pool.fetch(proved)] == ["email"]
 
 
 async def test_what_is_proved_once_more_after_that_counts_again(intake: Intake) -> None:

@@ -59,7 +59,7 @@ async def test_each_recipient_of_erased_data_gets_one_digest_and_is_listed(discl
     letters = (await disclosing.officer.get("/v1/letters")).raise_for_status().json()["data"]
     ways = {theirs["mailer"]["digest_id"]: ("email", None), theirs["carrier"]["digest_id"]: ("post", None)}
     assert {each["letter_id"]: (each["way"], each["request_id"]) for each in letters} == ways
-    code = {"Letter-Code": correspondence.code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
+    code = {"Letter-Code": correspondence.letter_code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
     read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["data"]
     assert [each["kind"] for each in read] == ["acknowledgement", "answer"]
     named = " ".join(read[-1]["body"].split())
@@ -96,7 +96,7 @@ async def test_digest_of_a_day_tells_of_each_person_apart_and_is_on_record(
     for path in others:
         known = {"recipient": "mailer", "digest_id": str(digest_id), "sha256": kept}
         assert await disclosing.details(path, "recipient.notice_sent") == [known], "once"
-        assert (await listed(disclosing, path))["mailer"]["state"] == "told"
+        assert (await listed(disclosing, path))["mailer"]["state"] == "notified"
 
 
 async def test_two_processes_write_one_digest(disclosing: Intake) -> None:
@@ -118,7 +118,7 @@ async def test_recipients_learn_corrections_and_objections_to_marketing(disclosi
     said = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
     await disclosing.complete(objection, **said, tasks=(report(Operation.SUPPRESS, account=1),))
     (notice,) = (await digests(disclosing)).values()
-    assert "stop using them for that at once" in notice
+    assert "stop using them for that immediately" in notice
     assert await listed(disclosing, objection) == {}  # it would tell whether they are a customer
     assert "Beispielpost" not in (await disclosing.letters(objection))[-1]["body"]
 
@@ -131,7 +131,7 @@ async def test_mailer_is_notified_of_a_marketing_stop_before_the_decision(disclo
     said: dict[str, Any] = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
     early = (report(Operation.SUPPRESS, account=1), waiting(Operation.SUPPRESS))
     await disclosing.report(path, *early, **said, **SO_FAR)
-    assert "stop using them for that at once" in (await digests(disclosing))["mailer"]
+    assert "stop using them for that immediately" in (await digests(disclosing))["mailer"]
     view = (await disclosing.officer.get(path)).raise_for_status().json()
     assert view["state"] == "in_progress"
     assert [(each["changed"], each["outcome"]) for each in view["tasks"]] == [(1, None)], "what is done, and not ended"
@@ -164,14 +164,14 @@ async def test_recipient_counts_as_notified_at_delivery_and_not_after_a_bounce(
     digest = await digest_of(disclosing, path, "mailer")
     early = await disclosing.officer.post(f"{digest}/actions/record-reply", json={"reply": "done"})
     assert (early.status_code, await send(disclosing, server)) == (409, 1)
-    assert (await listed(disclosing, path))["mailer"]["state"] == "told"
+    assert (await listed(disclosing, path))["mailer"]["state"] == "notified"
     letter_id = UUID(digest.rpartition("/")[2])
     async with disclosing.unit_of_work.begin() as tx:
         await outcomes.stopped(tx, Letters(), letter_id, "returned")
     back = (await listed(disclosing, path))["mailer"]
-    assert (back["state"], back["told_at"]) == ("underway", None)
+    assert (back["state"], back["notified_at"]) == ("underway", None)
     assert len(await disclosing.details(path, "recipient.notice_returned")) == 1
-    for way, state in (("email", "underway"), ("post", "told")):
+    for way, state in (("email", "underway"), ("post", "notified")):
         waits = (await disclosing.officer.get("/v1/letters")).json()["data"]
         assert ("returned" in str(waits)) is (way == "email"), "a person sees to it"
         moved = await disclosing.officer.post(f"/v1/letters/{letter_id}/actions/deliver", json={"way": way})
@@ -188,9 +188,9 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
     path = await erased(disclosing, report(Operation.ERASE, newsletter=1))
     await digests(disclosing)
     assert await digests(disclosing, days=7) == {}, "ten working days have not passed"
-    assert await counted(disclosing) == {"underway": 0, "told": 1, "overdue": 0}
+    assert await counted(disclosing) == {"underway": 0, "notified": 1, "overdue": 0}
     reminder = await digests(disclosing, days=9)
-    assert "On 3 March 2026 we told you" in reminder["mailer"]
+    assert "On 3 March 2026 we informed you" in reminder["mailer"]
     assert "ada@" not in reminder["mailer"]
     assert [each["recipient"] for each in await disclosing.details(path, "recipient.reminded")] == ["mailer"]
     assert await digests(disclosing, days=9) == {}
@@ -200,7 +200,7 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
     assert [(each["recipient"], each["requests"]) for each in waiting] == [("mailer", 1)]
     mailer = (await listed(disclosing, path))["mailer"]
     assert (mailer["overdue"], bool(mailer["reminded_at"])) == (True, True)
-    assert await counted(disclosing) == {"underway": 0, "told": 0, "overdue": 1}
+    assert await counted(disclosing) == {"underway": 0, "notified": 0, "overdue": 1}
     query = "SELECT digest_id FROM recipient_digest ORDER BY written_at DESC LIMIT 1"
     answered = f"/v1/recipient-digests/{await disclosing.unit_of_work.pool.fetchval(query)}/actions/record-reply"
     for said in ("acknowledged", "done"):
@@ -210,8 +210,8 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
 
 
 async def counted(intake: Intake) -> dict[str, float | None]:
-    await recipient_digests.count(intake.unit_of_work, read_policy())
-    states = ("underway", "told", "overdue")
+    await intake.count()
+    states = ("underway", "notified", "overdue")
     return {each: PEOPLE.get_sample_value("dsr_recipient_notices_open", {"state": each}) for each in states}
 
 
@@ -226,10 +226,10 @@ async def test_digest_for_a_recipient_without_a_channel_is_printed_and_posted(di
     read = await disclosing.details(path, "recipient.digest_read")
     assert [each["holder"] for each in read] == ["officer-1"] * 2, "printed, and read"
     early = await disclosing.officer.post(f"{digest}/actions/record-reply", json={"reply": "done"})
-    assert (early.status_code, "not told yet" in early.text) == (409, True)
+    assert (early.status_code, "not notified yet" in early.text) == (409, True)
     posted = f"/v1/letters/{digest.rpartition('/')[2]}/actions/mark-posted"
     assert [(await disclosing.officer.post(posted)).status_code for _ in range(2)] == [200, 409]
-    assert (await listed(disclosing, path))["carrier"]["state"] == "told"
+    assert (await listed(disclosing, path))["carrier"]["state"] == "notified"
     (sent,) = await disclosing.details(path, "recipient.notice_sent")
     html = (await content(disclosing, UUID(sent["digest_id"]))).html
     assert sent["sha256"] == hashlib.sha256(html.encode()).hexdigest()
@@ -309,7 +309,7 @@ async def test_outdated_notice_does_not_count(disclosing: Intake) -> None:
         await outcomes.sent(tx, Letters(), before)
     assert (await listed(disclosing, path))["mailer"]["state"] == "underway"
     assert (await digests(disclosing)).keys() == {"mailer"}
-    assert (await listed(disclosing, path))["mailer"]["state"] == "told"
+    assert (await listed(disclosing, path))["mailer"]["state"] == "notified"
 
 
 async def test_data_without_a_recipient_need_no_notice(disclosing: Intake) -> None:
@@ -433,4 +433,4 @@ async def test_digests_end_with_the_period_of_letters(disclosing: Intake) -> Non
     assert (ended["digests"], ended["letters"]) == (2, 1)
     assert (await disclosing.officer.get(digest)).status_code == 404
     assert await disclosing.unit_of_work.pool.fetchval("SELECT count(*) FROM delivery") == 0
-    assert (await listed(disclosing, path))["mailer"]["state"] == "told", "that it was is on record"
+    assert (await listed(disclosing, path))["mailer"]["state"] == "notified", "that it was is on record"

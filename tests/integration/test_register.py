@@ -11,7 +11,6 @@ from uuid_utils.compat import uuid7
 
 from services.deadline.assignments import LOOP, Reader
 from services.intake.jobs.resuming import search_again
-from services.intake.queries import statistics
 from shared.domain.assignments import AssignedNumber, Conflict, Disagreement
 from shared.domain.errors import Misconfigured, Unavailable
 from shared.domain.events import FulfilmentBlocked
@@ -422,9 +421,8 @@ async def test_a_person_settles_a_conflict_once_and_by_name(intake: Intake) -> N
 async def test_conflicts_that_wait_for_a_person_are_counted(intake: Intake) -> None:
     await noted(intake, await intake.submit())
     for wait in (1, 0):
-        async with intake.unit_of_work.begin() as tx:
-            await statistics.count(tx.connection, tx.now)
-            await tx.connection.execute("UPDATE register.conflict SET settled_at = now()")
+        await intake.count()
+        await intake.unit_of_work.pool.execute("UPDATE register.conflict SET settled_at = now()")
         kinds = ("another_holder", "not_in_register")
         counted = [PEOPLE.get_sample_value("dsr_assignment_conflicts", {"kind": kind}) for kind in kinds]
         assert counted == [wait, 0]
@@ -475,7 +473,7 @@ async def test_what_waits_for_a_conflict_goes_on_once_that_is_settled_and_nothin
     (await intake.officer.post(f"{CONFLICTS}/{listed['conflict_id']}/actions/settle")).raise_for_status()
     assert [await search_again(intake.unit_of_work) for _ in range(2)] == [2, 0]
     assert [(await intake.view(each))["state"] for each in (path, other)] == ["in_progress", "awaiting_decision"]
-    assert (await intake.types())[-1] == "retry_decided"
+    assert (await intake.types())[-1] == "retry_requested"
     assert "search.begun_again" in await intake.actions(path)
 
 
@@ -487,7 +485,7 @@ async def test_what_was_left_out_is_searched_once_the_register_knows_more_of_tha
     assert (await intake.view(path))["state"] == "awaiting_clarification", "it knows no more of theirs"
     await learned(intake, ANOTHER, NUMBER_OF_CONFLICTS)
     assert [await search_again(intake.unit_of_work) for _ in range(2)] == [1, 0]
-    assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
+    assert (await intake.types())[-2:] == ["question_answered", "retry_requested"]
     assert (await intake.view(path))["state"] == "in_progress"
     await intake.consume(
         a(FulfilmentBlocked, about=id_of(path), operation=Operation.EXPORT, tasks=(searched(not_searched=UNKNOWN),))
@@ -505,4 +503,6 @@ async def test_of_an_answered_request_what_is_owed_is_searched_again_and_what_is
     before = len(await intake.types())
     assert await search_again(intake.unit_of_work) == 1
     said = (await intake.published())[before:]
-    assert [(each["type"], each["request_id"]) for each in said] == [("dsr.request.retry_decided.v1", id_of(paths[0]))]
+    assert [(each["type"], each["request_id"]) for each in said] == [
+        ("dsr.request.retry_requested.v1", id_of(paths[0]))
+    ]

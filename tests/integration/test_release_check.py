@@ -9,8 +9,6 @@ from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from deploy.demo.seed.cdr import CdrStore
-from services.intake.packages import releases
-from services.intake.settings import IntakeSettings
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
@@ -22,7 +20,7 @@ from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
 from shared.storage.register import announce, fill
 from shared.storage.release import KIND
-from shared.systems.contract import Receipt, Record, Result, Task
+from shared.systems.contract import CopiedRecord, Receipt, Result, Task
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
@@ -51,7 +49,7 @@ def system(name: str, *matched: Match) -> ScriptedSystem:
     scripted = ScriptedSystem(name, needs=frozenset({EMAIL, PHONE}))
 
     def collect(task: Task) -> Result:
-        record = Record("call", name, {"to": "+442079460001"}, matched=matched)
+        record = CopiedRecord("call", name, {"to": "+442079460001"}, matched=matched)
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, remaining=1, records=(record,))
 
     scripted.answers[Operation.EXPORT] = each(collect)
@@ -335,7 +333,7 @@ async def test_two_people_release_a_package_for_the_reason_they_saw(intake: Inta
     assert (await intake.colleague.post(f"{path}/actions/release-package")).status_code == 200
     looked = [(each["holder"], each["bytes"]) for each in await intake.details(path, "package.viewed")]
     assert looked == [("officer-1", 10), ("officer-2", 10)], "each look is on record, and counts as no download"
-    assert await intake.unit_of_work.pool.fetchval("SELECT downloads FROM request") == 0
+    assert await intake.unit_of_work.pool.fetchval("SELECT downloads FROM package") == 0
     assert (await downloaded(intake.channel, path)).status_code == 200
     letter = (await intake.letters(path))[-1]
     assert (letter["kind"], "until 16 March 2026" in letter["body"]) == ("update", True)
@@ -358,7 +356,7 @@ async def test_rebuilt_package_replaces_the_withheld_one(intake: Intake) -> None
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.EXPORT, tasks=(lost,)))
     assert (await intake.view(path))["tasks"][0]["failure"] == "table_missing"
     retried = await intake.officer.post(f"{path}/actions/retry")
-    assert (retried.status_code, (await intake.types())[-1]) == (200, "retry_decided")
+    assert (retried.status_code, (await intake.types())[-1]) == (200, "retry_requested")
     await intake.complete(path, operation=Operation.EXPORT, package_id=package_id, tasks=(GIVEN,))
     assert (await intake.published())[-1]["outstanding"] == []
     view = await intake.view(path)
@@ -371,8 +369,7 @@ async def test_how_many_packages_are_withheld_is_counted(intake: Intake) -> None
     await register(intake.unit_of_work, (ADA, MARCH, MAY))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
     await downloaded(intake.channel, path)
-    async with intake.unit_of_work.pool.acquire() as connection:
-        await releases.count(connection, intake.clock.now(), IntakeSettings())
+    await intake.count()
     assert PEOPLE.get_sample_value("dsr_packages_withheld") == 1
 
 

@@ -17,7 +17,7 @@ from deploy.demo.seed.cdr import CdrStore
 from services.erasure.retention import exemptions, store
 from services.erasure.retention.rules import Known, State, Terms
 from services.erasure.retention.store import RunResult
-from shared.domain.errors import BlastRadius, Refused, TableMissing, Unavailable
+from shared.domain.errors import LimitExceeded, Refused, TableMissing, Unavailable
 from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.holds import HoldMarks
 from shared.domain.identities import Identity, IdentityType
@@ -234,7 +234,7 @@ async def test_pending_access_spares_all_yielded_identities_for_at_most_five_day
 
     def answer(task: Task) -> Result:
         located = Receipt(task.task_id, TaskOutcome.LOCATED, found=2, identities=(ACCOUNT,))
-        return located if task.confirmed else BlastRadius("two people", None)
+        return located if task.confirmed else LimitExceeded("two people", None)
 
     account = frozenset({IdentityType.ACCOUNT_ID})
     nights.knowing.append(ScriptedSystem("crm", yields=account, answers={Operation.LOCATE: each(answer)}).declared)

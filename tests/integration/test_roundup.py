@@ -18,11 +18,11 @@ from deploy.demo.company import Company, Size, found
 from deploy.demo.seed.tickets import Record as Loaded
 from deploy.demo.seed.tickets import people, tickets
 from deploy.local.roundup import Roundup
-from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFound, Unavailable
+from shared.domain.errors import DataStillPresent, LimitExceeded, NotSupported, Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.release import WITHHELD
-from shared.systems.contract import NotSearched, Receipt, Record
+from shared.systems.contract import CopiedRecord, NotSearched, Receipt
 from shared.systems.protocols import ExportableInParts
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.roundup.system import TicketSystem
@@ -61,7 +61,7 @@ async def test_more_users_than_one_subject_may_be_stop_the_task(ticketing: Ticke
     for address in addresses:
         ticketing.person("Many Faces", address)
     result = await ticketing.over(max_people=2).one(task(Operation.LOCATE, *map(email, addresses)))
-    assert isinstance(result, BlastRadius)
+    assert isinstance(result, LimitExceeded)
 
 
 def counted(export: Receipt) -> dict[str, int]:
@@ -85,7 +85,7 @@ async def test_an_access_package_holds_account_tickets_messages_and_files(ticket
     assert "no data in Lisbon" in [record.data["content"] for record in messages]
 
 
-async def test_copy_shows_the_history_of_what_is_the_persons_and_of_no_one_else(ticketing: Ticketing) -> None:
+async def test_copy_shows_the_history_of_the_subject_alone(ticketing: Ticketing) -> None:
     former, customer = Customer(ticketing), Customer(ticketing)
     ticketing.change("issue", former.ticket, requester=customer.user)
     ticketing.change("issue", former.ticket, title="Passed on")
@@ -126,9 +126,9 @@ async def test_copy_of_many_files_is_streamed_in_parts(ticketing: Ticketing, mon
     for n in range(2):
         ticketing.ticket(user, f"Roaming {n}", "no data in Lisbon", f"bill {n}.pdf")
     monkeypatch.setattr(TicketSystem, "part", 1)
-    given: list[Record] = []
+    given: list[CopiedRecord] = []
 
-    async def hand_over(_: object, records: Sequence[Record]) -> None:
+    async def hand_over(_: object, records: Sequence[CopiedRecord]) -> None:
         given.extend(records)
 
     asked = task(Operation.EXPORT, email(address))
@@ -241,7 +241,7 @@ async def test_a_tracker_that_ignores_a_change_is_found_out(
     address = unique("ignored")
     ticketing.person("Ignored", address)
     result = await ticketing.over(Lying("PATCH", 1, {})).one(task(operation, email(address), changes=changes))
-    assert isinstance(result, ResidueFound)
+    assert isinstance(result, DataStillPresent)
 
 
 async def test_rectification_can_be_repeated_although_the_old_address_finds_no_one(ticketing: Ticketing) -> None:

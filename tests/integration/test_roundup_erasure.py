@@ -9,7 +9,15 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.domain.errors import BlastRadius, DoneBefore, ForeignHit, NotSupported, Refused, ResidueFound, Unavailable
+from shared.domain.errors import (
+    DataStillPresent,
+    DoneBefore,
+    LimitExceeded,
+    NotSupported,
+    Refused,
+    Unavailable,
+    WrongPersonMatch,
+)
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.systems.contract import Pending, Receipt, Task
@@ -87,7 +95,7 @@ async def failure(ticketing: Ticketing, task: Task) -> BaseException:
 )
 async def test_residue_in_the_tracker_is_found(ticketing: Ticketing, line: Callable[[], Lying], says: str) -> None:
     result = await ticketing.over(line()).one(Customer(ticketing).erasure())
-    assert isinstance(result, ResidueFound)
+    assert isinstance(result, DataStillPresent)
     assert says in str(result)
 
 
@@ -107,10 +115,10 @@ async def test_shared_address_erases_the_proved_subject_alone(ticketing: Ticketi
     ana = ticketing.person("Ana Family", shared, "+34600111222")
     luis = ticketing.person("Luis Family", shared, "+34600111333")
     proven = task(Operation.ERASE, email(shared), phone("+34600111222"), name("Ana Family"))
-    assert isinstance(await ticketing.one(task(Operation.ERASE, email(shared))), ForeignHit)
+    assert isinstance(await ticketing.one(task(Operation.ERASE, email(shared))), WrongPersonMatch)
     done = await ticketing.receipt(proven)
     assert await ticketing.one(ticketing.again(proven)) == done
-    assert isinstance(await ticketing.one(task(Operation.ERASE, *proven.identities)), ForeignHit)
+    assert isinstance(await ticketing.one(task(Operation.ERASE, *proven.identities)), WrongPersonMatch)
     assert ticketing.get("user", ana)["realname"] == "[erased]"
     assert ticketing.get("user", luis)["realname"] == "Luis Family"
 
@@ -119,7 +127,7 @@ async def test_a_subject_with_more_records_than_allowed_is_not_touched(ticketing
     customer = Customer(ticketing)
     limited, asked = ticketing.over(max_rows=4), customer.erasure()
     refused = await limited.one(asked)
-    assert isinstance(refused, BlastRadius)
+    assert isinstance(refused, LimitExceeded)
     assert refused.exceeded is not None
     assert ticketing.get("user", customer.user)["realname"] == customer.name
     confirmed: dict[str, int] = {Limit.MAX_ROWS: refused.exceeded.found}
@@ -274,7 +282,7 @@ async def test_record_that_arrives_during_an_erasure_is_erased_or_kept_by_its_ho
 async def test_records_that_arrive_during_an_erasure_count_toward_its_limit(ticketing: Ticketing) -> None:
     customer, came = Customer(ticketing), list[str]()
     result = await arriving(ticketing, customer, came, max_rows=5).one(customer.erasure())
-    assert isinstance(result, BlastRadius), result
+    assert isinstance(result, LimitExceeded), result
     assert result.done_before == DoneBefore(found=5, changed=5)
     assert ticketing.get("query", came[0])["name"] == f"Mine {customer.name}"
 

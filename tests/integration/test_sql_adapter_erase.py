@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from deploy.demo.company.model import Call
 from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
-from shared.domain.errors import BlastRadius, ForeignHit, Unavailable, Withdrawn
+from shared.domain.errors import LimitExceeded, Unavailable, Withdrawn, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.systems.engine import erasing, retention
@@ -34,6 +34,7 @@ from tests.fixtures.cdr import (
     call,
     each,
     engine,
+    missing,
     number,
     store_of,
     with_tables,
@@ -213,7 +214,7 @@ async def test_where_nothing_is_judged_the_same_rows_go_unread(
     period = (start + timedelta(hours=48), start + timedelta(hours=192))
     asked = each(Operation.ERASE, number("+34600000001", *period), number("+34600000002", *period))
     async with engine(dsn, tmp_path / "lines.toml", {"max_rows": 50}) as store:
-        assert isinstance(await store.one(task(Operation.ERASE, number("+34600000001", start))), BlastRadius)
+        assert isinstance(await store.one(task(Operation.ERASE, number("+34600000001", start))), LimitExceeded)
         gone = set[int]()
         for who, done in enumerate(map(receipt, await store.run(*asked))):
             of_one = {n for n in range(48, 192) if n % 3 == who and n % 7}
@@ -278,7 +279,7 @@ async def test_letter_of_another_person_on_the_account_is_kept(accounts: SqlEngi
     await ask(dsn, "UPDATE letter SET account_id = 1 WHERE id = 2")
     before = await ask(dsn, LEFT)
     refused = await accounts.one(task(ERASE, ANNA_OF_REFERENCES))
-    assert isinstance(refused, ForeignHit)
+    assert isinstance(refused, WrongPersonMatch)
     assert "1 rows of letter refer to rows of the subject in account" in str(refused)
     assert await ask(dsn, LEFT) == before
 
@@ -289,7 +290,7 @@ async def test_child_row_in_the_same_table_goes_with_its_subject(accounts: SqlEn
     await ask(dsn, "INSERT INTO letter VALUES (3, NULL, 'anna@example.org', 1), (4, NULL, 'boris@example.org', 3)")
     before = await ask(dsn, LEFT)
     refused = await accounts.one(task(ERASE, ANNA_OF_REFERENCES))
-    assert isinstance(refused, ForeignHit)
+    assert isinstance(refused, WrongPersonMatch)
     assert "1 rows of letter refer to rows of the subject in letter" in str(refused)
     assert await ask(dsn, LEFT) == before
     await ask(dsn, "UPDATE letter SET answers = NULL WHERE id = 4")
@@ -306,7 +307,7 @@ async def test_columns_nulled_by_the_database_are_counted_and_left_null(accounts
     await ask(dsn, f"{foreign}DEFAULT")
     await ask(dsn, "UPDATE letter SET account_id = 1")
     refused = await accounts.one(task(ERASE, ANNA_OF_REFERENCES))
-    assert isinstance(refused, ForeignHit), "Boris' letter would become one of account 2"
+    assert isinstance(refused, WrongPersonMatch), "Boris' letter would become one of account 2"
     await ask(dsn, "ALTER TABLE letter DROP CONSTRAINT of_account")
     await ask(dsn, f"{foreign}NULL")
     erased, unknown = await accounts.run(*each(ERASE, ANNA_OF_REFERENCES, email("unknown@example.org")))
@@ -337,7 +338,7 @@ async def test_the_check_names_what_would_be_refused_or_hidden_at_work(dsn: str,
     ):
         await ask(dsn, statement)
     async with engine(databases.as_role(dsn, name, "x"), tmp_path / "store.toml", {}) as checked:
-        said = "; ".join(await checked.adapter.inspect())
+        said = "; ".join(await missing(checked))
     await ask(dsn, f"DROP OWNED BY {name}")
     await ask(dsn, f"DROP ROLE {name}")
     assert said.count(f'GRANT USAGE ON SCHEMA "public" TO {name}') == 3
@@ -351,7 +352,7 @@ async def test_undeclared_referring_table_is_named_beforehand(accounts: SqlEngin
     await ask(dsn, "CREATE TABLE visit (id int PRIMARY KEY, account_id int REFERENCES account ON DELETE CASCADE)")
     before = await ask(dsn, LEFT)
     with pytest.raises(DatasetOutdated, match=r"rating \(to account, rating_account_id_fkey\), visit"):
-        await accounts.adapter.inspect()
+        await missing(accounts)
     with pytest.raises(DatasetOutdated, match="declare each, with belongs_to"):
         await accounts.one(task(ERASE, ANNA_OF_REFERENCES))
     assert await ask(dsn, LEFT) == before

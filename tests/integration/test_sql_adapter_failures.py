@@ -9,10 +9,10 @@ import pytest
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import (
-    BlastRadius,
     ColumnUnmapped,
+    DataStillPresent,
     DsrError,
-    ResidueFound,
+    LimitExceeded,
     TableMissing,
     Unavailable,
 )
@@ -41,7 +41,7 @@ TWO_OF_ONE_ADDRESS = "UPDATE customer SET email = 'Anna.Meier@example.org' WHERE
         (CLASSIFIED_MEANWHILE, (ERASE, EXPORT, RESTRICT), ColumnUnmapped, "callback_number"),
         ("ALTER TABLE contact ADD COLUMN urgent boolean", (EXPORT, LOCATE), ColumnUnmapped, "urgent"),
         ("ALTER TABLE contact DROP COLUMN requester", (ERASE,), DatasetOutdated, "requester"),
-        (TWO_OF_ONE_ADDRESS, (ERASE, EXPORT, LOCATE, RESTRICT), BlastRadius, "max_people = 1"),
+        (TWO_OF_ONE_ADDRESS, (ERASE, EXPORT, LOCATE, RESTRICT), LimitExceeded, "max_people = 1"),
     ],
 )
 async def test_a_store_that_is_not_as_declared_is_refused_before_anything_is_done(
@@ -87,8 +87,8 @@ async def test_loose_equality_never_erases_a_neighbour(customer_store: CustomerS
 @pytest.mark.parametrize("settings", [{"max_rows": 2}])
 async def test_max_rows_stops_one_request_alone(customer_store: CustomerStore, customers: SqlEngine) -> None:
     refused, done = await customers.run(*each(ERASE, EMAIL, BORIS))
-    assert isinstance(refused, BlastRadius)
-    assert isinstance(await customers.one(task(ERASE, EMAIL)), BlastRadius)
+    assert isinstance(refused, LimitExceeded)
+    assert isinstance(await customers.one(task(ERASE, EMAIL)), LimitExceeded)
     assert receipt(done).found == 2
     assert await customer_store.ask("SELECT account_id FROM customer ORDER BY 1") == [("C1",), ("C2",)]
 
@@ -97,7 +97,7 @@ async def test_max_rows_stops_one_request_alone(customer_store: CustomerStore, c
 async def test_max_rows_of_a_change_stops_one_request(customer_store: CustomerStore, customers: SqlEngine) -> None:
     await customer_store.run(TWO_OF_ONE_ADDRESS)
     refused, done = await customers.run(*each(SUPPRESS, EMAIL, BORIS))
-    assert isinstance(refused, BlastRadius)
+    assert isinstance(refused, LimitExceeded)
     assert receipt(done).changed == 1
     marketing = await customer_store.ask("SELECT marketing FROM customer ORDER BY account_id")
     assert marketing == [(True,), (True,), (False,)]
@@ -113,7 +113,7 @@ async def test_yes_without_a_lift_is_found_out(customer_store: CustomerStore, cu
     await customer_store.run("UPDATE customer SET restricted = true")
     async with connected(customer_store.dsn) as owner:
         await owner.execute(UNDOES.format(event="UPDATE", table="customer", instead="old"))
-    assert isinstance(await customers.one(task(Operation.LIFT, EMAIL)), ResidueFound)
+    assert isinstance(await customers.one(task(Operation.LIFT, EMAIL)), DataStillPresent)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_a_store_that_says_yes_and_keeps_no_restriction_or_every_one_is_fo
         await calls.receipt(restriction)
     async with connected(cdr_store.admin) as owner:
         await owner.execute(UNDOES.format(event=event, table="restricted_number", instead=instead))
-    assert isinstance(await calls.one(replace(restriction, operation=operation)), ResidueFound)
+    assert isinstance(await calls.one(replace(restriction, operation=operation)), DataStillPresent)
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -160,7 +160,7 @@ async def test_rows_that_keep_arriving_are_erased_a_few_times_and_then_reported(
         done = receipt(result)
         assert (done.found, done.changed, done.remaining) == (3 + arrivals, 3 + arrivals, 0)
     else:
-        assert isinstance(result, ResidueFound)
+        assert isinstance(result, DataStillPresent)
 
 
 async def test_locked_row_is_awaited_briefly_and_retried(customer_store: CustomerStore, customers: SqlEngine) -> None:

@@ -19,7 +19,7 @@ from deploy.local.postgres import Postgres, find_postgres
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Overtaken, Unavailable
 from shared.domain.identities import Identity
-from shared.domain.operations import Change, Operation, TaskOutcome, Uncounted
+from shared.domain.operations import Change, CountUnknown, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.postgres import connected
@@ -222,9 +222,9 @@ def about(operation: Operation) -> Task:
     return replace(task(operation, EMAIL), changes=changes)
 
 
-async def outcome_of(store: SqlEngine, asked: Task) -> tuple[TaskOutcome, int, Uncounted | None]:
+async def outcome_of(store: SqlEngine, asked: Task) -> tuple[TaskOutcome, int, CountUnknown | None]:
     done = await store.receipt(asked)
-    return done.outcome, done.changed, done.uncounted
+    return done.outcome, done.changed, done.count_unknown
 
 
 def dump(store: CustomerStore, options: Sequence[str]) -> str:
@@ -248,10 +248,10 @@ async def test_restored_store_is_worked_without_counts(
         await customer_store.run("DELETE FROM contact")  # it cannot show a restriction
     subject, before = about(operation), dump(customer_store, DUMPED[restored])
     first = await customers.receipt(subject)
-    assert (first.uncounted, first.changed > 0) == (None, True)
+    assert (first.count_unknown, first.changed > 0) == (None, True)
     await restore(customer_store, before)
     done = TaskOutcome.ERASED if operation is Operation.ERASE else TaskOutcome.AMENDED
-    unknown = Receipt(subject.task_id, done, uncounted=Uncounted.STORE_REPLACED)
+    unknown = Receipt(subject.task_id, done, count_unknown=CountUnknown.STORE_REPLACED)
     again = customers.again(subject)
     assert await customers.receipt(again) == unknown
     assert await customers.receipt(customers.again(again)) == unknown, "what is lost stays lost"
@@ -274,7 +274,7 @@ async def test_store_without_notes_is_refused_and_once_prepared_is_another_store
         with pytest.raises(StoreUnprepared, match=r"store: .*dsr downstreams prepare"):
             await customers.one(asked)
     await restore(customer_store, schema_for(customer_store.dsn))
-    assert await outcome_of(customers, customers.again(begun)) == (TaskOutcome.ERASED, 0, Uncounted.STORE_REPLACED)
+    assert await outcome_of(customers, customers.again(begun)) == (TaskOutcome.ERASED, 0, CountUnknown.STORE_REPLACED)
     assert "store is another store than before" in caplog.text
     assert await outcome_of(customers, customers.again(fresh)) == (TaskOutcome.NO_MATCH, 0, None)
 
@@ -298,9 +298,9 @@ async def test_lost_counts_are_shown_to_officers_and_in_evidence(
     crm.answers[Operation.ERASE] = customers.adapter.erase
     assert await harness.worker("crm").work() == 1
     [report] = harness.completed[0].reports
-    assert (report.outcome, report.changed, report.uncounted) == ("erased", 0, "store_replaced")
+    assert (report.outcome, report.changed, report.count_unknown) == ("erased", 0, "store_replaced")
     noted = "SELECT detail::jsonb FROM evidence.entry WHERE request_id = $1 AND action = 'task.concluded'"
-    assert (await harness.pool.fetchval(noted, request))["uncounted"] == "store_replaced"
+    assert (await harness.pool.fetchval(noted, request))["count_unknown"] == "store_replaced"
 
 
 async def test_prepared_or_vacuumed_store_is_the_same(customer_store: CustomerStore, customers: SqlEngine) -> None:
@@ -322,7 +322,11 @@ async def test_replaced_notes_stop_the_commit(customer_store: CustomerStore, cus
     (late,) = await customers.adapter.amend([subject], replaced_meanwhile)
     assert isinstance(late, Overtaken)
     assert await customer_store.ask("SELECT FROM customer WHERE restricted") == []
-    assert await outcome_of(customers, customers.again(subject)) == (TaskOutcome.AMENDED, 0, Uncounted.STORE_REPLACED)
+    assert await outcome_of(customers, customers.again(subject)) == (
+        TaskOutcome.AMENDED,
+        0,
+        CountUnknown.STORE_REPLACED,
+    )
 
 
 async def test_old_notes_are_forgotten(customer_store: CustomerStore, customers: SqlEngine) -> None:

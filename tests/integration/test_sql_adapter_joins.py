@@ -10,12 +10,12 @@ from uuid import UUID
 
 import pytest
 
-from shared.domain.errors import BlastRadius, ForeignHit
+from shared.domain.errors import LimitExceeded, WrongPersonMatch
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.storage.postgres import connected
-from shared.systems.contract import Receipt, Record, Task
+from shared.systems.contract import CopiedRecord, Receipt, Task
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.notes import schema_for
 from shared.systems.sql.system import SqlSystem
@@ -98,7 +98,7 @@ async def test_row_that_also_leads_to_another_person_is_not_changed(shop: SqlEng
     await ask(shop_dsn, "UPDATE customer SET address_id = 1 WHERE id = 3")
     before = await ask(shop_dsn, ROWS)
     results = [await shop.one(task(operation, ANNA)) for operation in (ERASE, EXPORT)]
-    assert all(isinstance(one, ForeignHit) and "address" in str(one) for one in results), results
+    assert all(isinstance(one, WrongPersonMatch) and "address" in str(one) for one in results), results
     assert await ask(shop_dsn, ROWS) == before
 
 
@@ -118,7 +118,7 @@ async def test_orphaned_rows_are_found_by_their_keys(shop: SqlEngine, shop_dsn: 
     )
     await ask(shop_dsn, "CREATE TRIGGER late AFTER DELETE ON customer FOR EACH ROW EXECUTE FUNCTION late()")
     left = await shop.one(task(ERASE, BORIS))
-    assert type(left).__name__ == "ResidueFound", left
+    assert type(left).__name__ == "DataStillPresent", left
 
 
 async def test_an_open_order_keeps_everything_until_it_is_closed(shop: SqlEngine, shop_dsn: str) -> None:
@@ -182,7 +182,7 @@ def of(operation: Operation) -> Task:
 
 
 def exceeded(result: object) -> Exceeded:
-    assert isinstance(result, BlastRadius), result
+    assert isinstance(result, LimitExceeded), result
     assert result.exceeded is not None
     return result.exceeded
 
@@ -235,7 +235,7 @@ async def test_shared_address_is_resolved_by_what_rows_show(customer_store: Cust
 async def test_unlimited_copy_is_streamed(customers: SqlEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     parts: list[tuple[UUID, list[str]]] = []
 
-    async def hand_over(task_id: UUID, records: Sequence[Record]) -> None:
+    async def hand_over(task_id: UUID, records: Sequence[CopiedRecord]) -> None:
         parts.append((task_id, [record.category for record in records]))
 
     async def read() -> list[Receipt]:
@@ -385,7 +385,7 @@ async def test_exactly_the_rows_that_lead_to_the_subject_are_erased(empty_databa
         else:
             assert after == before, (seed, done)
         outcomes.append(type(done).__name__)
-    assert set(outcomes) == {"Receipt", "ForeignHit"}
+    assert set(outcomes) == {"Receipt", "WrongPersonMatch"}
     assert outcomes.count("Receipt") >= SHAPES // 3, outcomes
 
 

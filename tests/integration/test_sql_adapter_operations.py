@@ -10,7 +10,7 @@ import pytest
 
 from deploy.demo.seed.cdr import CdrStore
 from services.export.pieces import Piece
-from shared.domain.errors import BlastRadius, NotSupported
+from shared.domain.errors import LimitExceeded, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import NOTIFICATIONS, Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
@@ -86,7 +86,7 @@ async def test_period_without_a_zone_has_the_declared_zone(customer_store: Custo
 
 async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(customers: SqlEngine) -> None:
     result = await customers.one(task(Operation.LOCATE, EMAIL, phone(BORIS)))
-    assert isinstance(result, BlastRadius)
+    assert isinstance(result, LimitExceeded)
 
 
 async def test_reassigned_number_finds_no_one_today(customer_store: CustomerStore, customers: SqlEngine) -> None:

@@ -57,7 +57,7 @@ UUIDS = [f"0192f0c1-93a0-7cc1-8000-00000000000{n}" for n in (1, 2)]
         ("uuid", UUIDS[0], UUIDS[0], UUIDS[1]),
     ],
 )
-async def test_one_persons_rows_are_corrected_and_erased_and_a_state_keeps_the_others(
+async def test_rows_of_one_person_are_corrected_and_erased_and_a_state_keeps_the_others(
     empty_database: str, tmp_path: Path, type_: str, hers: str, joined: str, his: str
 ) -> None:
     dsn = await with_tables(empty_database, SCHEMA.format(type_))

@@ -20,7 +20,7 @@ from shared.systems.sql.settings import SHIPPED
 from shared.systems.states import ErasureRefused
 from shared.systems.sweepable import Swept
 from tests.fixtures.analytics import due, sweep
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number, with_tables
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, missing, number, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.policy import signed_policy
 
@@ -43,7 +43,7 @@ def erasure(*numbers: str, at: datetime = E) -> Task:
 def deferred(first: Task, at: datetime, period: str = "P18M") -> Task:
     """Returns the erasure of the same request on a later day, with the announced period."""
     again = task(Operation.ERASE, *first.identities)
-    details: Mapping[str, JsonValue] = {"deferred": True, "told": {first.system: {RULE: period}}}
+    details: Mapping[str, JsonValue] = {"deferred": True, "announced": {first.system: {RULE: period}}}
     return replace(again, request_id=first.request_id, system=first.system, details=details, at=at, turn=(1, 0))
 
 
@@ -385,10 +385,12 @@ async def test_state_keeps_its_own_rows_and_others_follow_their_period(empty_dat
     assert (done.found, done.changed, done.remaining) == (5, 1, 4)
     assert await ask(empty_database, "SELECT id, note, kept FROM invoice ORDER BY id") == [
         (2, None, True),
-        (3, "n", False),
+        (3, None, True),
         (4, "n", False),
         (5, "n", False),
-    ]
+    ], "of an open invoice its fields stay, restricted; what is disputed stays as it is"
+    restricted = {each.rule: each.restricted for each in done.kept or ()}
+    assert restricted == {"invoices_84m": None, "open_invoice": 1, "dispute": None}
 
 
 # The dataset of four tables that a team reads, in at most 45 lines: customers, orders, invoices and a newsletter.
@@ -413,7 +415,7 @@ async def test_the_four_tables_of_the_page_do_each_operation(empty_database: str
     await with_tables(empty_database, FOUR_TABLES)
     (tmp_path / "orders.toml").write_text(dataset, encoding="utf-8")
     async with engine(empty_database, tmp_path / "orders.toml", {}, signed_policy()) as orders:
-        assert await orders.adapter.inspect() == []
+        assert await missing(orders) == []
         assert orders.adapter.can.against_policy == ()
         copied = await orders.receipt(asked(Operation.EXPORT))
         stopped = await orders.receipt(asked(Operation.SUPPRESS))
@@ -422,6 +424,6 @@ async def test_the_four_tables_of_the_page_do_each_operation(empty_database: str
     assert (copied.found, stopped.by_category) == (6, {"newsletter": 1})
     assert by_rule(planned.kept) == by_rule(done.kept)
     assert {rule for _, rule in by_rule(done.kept)} == {"invoices_84m", "open_invoice"}
-    assert await ask(empty_database, "SELECT id, kept FROM invoice ORDER BY id") == [(2, False), (3, True), (4, False)]
+    assert await ask(empty_database, "SELECT id, kept FROM invoice ORDER BY id") == [(2, True), (3, True), (4, False)]
     assert await ask(empty_database, "SELECT order_id FROM customer_order") == [(2,)]
     assert await ask(empty_database, "SELECT email FROM newsletter") == [("ben@x.org",)]

@@ -7,14 +7,14 @@ from random import Random
 
 import pytest
 
-from shared.domain.errors import ForeignHit, GroundUnknown, Misconfigured, NotSupported, RuleUnsigned
+from shared.domain.errors import GroundUnknown, Misconfigured, NotSupported, RuleUnsigned, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import COUNTRY_UNKNOWN, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, WhereUnknown, parse_period
 from shared.storage.postgres import connected
 from shared.systems.contract import Task
 from shared.systems.sql.dataset import Dataset
-from tests.fixtures.cdr import SqlEngine, ask, engine, store_of
+from tests.fixtures.cdr import SqlEngine, ask, engine, missing, store_of
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.mobile import DATASET, PEOPLE, RULE, SHAPES, E, about, deferred, filled, held
 from tests.fixtures.policy import signed_policy
@@ -48,10 +48,10 @@ async def test_plan_equals_the_erasure_whatever_leads_to_kept_rows(mobile: SqlEn
 
 
 async def test_required_column_that_is_to_be_blanked_is_named_by_the_check(mobile: SqlEngine, mobile_dsn: str) -> None:
-    assert not await mobile.adapter.inspect()
+    assert not await missing(mobile)
     await ask(mobile_dsn, "ALTER TABLE usage ALTER cell SET NOT NULL")
     assert [
-        "public.usage keeps rows without cell, which may not be NULL" in each for each in await mobile.adapter.inspect()
+        "public.usage keeps rows without cell, which may not be NULL" in each for each in await missing(mobile)
     ] == [True]
 
 
@@ -244,12 +244,13 @@ async def test_row_kept_by_two_rules_loses_fields_day_by_day(mobile_dsn: str, tm
 
 
 # A rule of one country keeps what is under its law, and what does not say under whose it is.
-def by_country() -> Policy:
+def by_country(where_unknown: str | None = None) -> Policy:
     """The signed policy in which a law of Germany keeps 24 months what everybody's rule keeps 18."""
     policy = signed_policy()
     calls, kind = policy.rules[RULE], policy.categories["call_record"]
     german = {"jurisdiction": "DE", "period": parse_period("P24M"), "reported_as": frozenset()}
-    rules = {**policy.rules, GERMAN: calls.model_copy(update=german)}
+    unknown = {"where_unknown": where_unknown} if where_unknown else {}
+    rules = {**policy.rules, GERMAN: calls.model_copy(update=german | unknown)}
     kept_by = {"call_record": kind.model_copy(update={"kept_by": (GERMAN, RULE)})}
     return policy.with_other(rules=rules, categories={**policy.categories, **kept_by})
 
@@ -263,7 +264,7 @@ BY_COUNTRY = DATASET.replace("[tables.usage.columns]", '[tables.usage.columns]\n
 )
 
 
-async def test_foreign_rule_keeps_rows_under_its_law_or_none_stated(mobile_dsn: str, tmp_path: Path) -> None:
+async def test_foreign_rule_may_keep_rows_that_state_no_country(mobile_dsn: str, tmp_path: Path) -> None:
     (tmp_path / "mobile.toml").write_text(BY_COUNTRY, encoding="utf-8")
     says = {"anna": " de", "boris": "fr", "chiara": "XX", "dora": None}
     async with connected(mobile_dsn) as connection:
@@ -275,7 +276,7 @@ async def test_foreign_rule_keeps_rows_under_its_law_or_none_stated(mobile_dsn: 
             await connection.execute("INSERT INTO line VALUES ($1, 'r', $1, 'home', false)", n)
             rows = [(10 * n, n, date(2024, 12, 1), country), (10 * n + 1, n, date(2026, 9, 30), country)]
             await connection.executemany("INSERT INTO usage VALUES ($1, $2, $3, 60, '+49', 'c', false, $4)", rows)
-    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, by_country()) as mobile:
+    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, by_country(WhereUnknown.KEEP)) as mobile:
         tasks = {who: about(f"{who}@example.org") for who in says}
         plans = [
             receipt(each)
@@ -306,7 +307,7 @@ async def test_foreign_rule_keeps_rows_under_its_law_or_none_stated(mobile_dsn: 
         )
 
 
-async def test_policy_may_leave_unknown_countries_to_review(mobile_dsn: str, tmp_path: Path) -> None:
+async def test_unknown_country_is_left_to_a_person(mobile_dsn: str, tmp_path: Path) -> None:
     (tmp_path / "mobile.toml").write_text(BY_COUNTRY, encoding="utf-8")
     async with connected(mobile_dsn) as connection:
         await connection.execute("ALTER TABLE usage ADD country text")
@@ -317,17 +318,14 @@ async def test_policy_may_leave_unknown_countries_to_review(mobile_dsn: str, tmp
             await connection.execute("INSERT INTO line VALUES ($1, 'r', $1, 'home', false)", n)
             use = "INSERT INTO usage VALUES ($1, $1, '2026-09-30', 60, '+49', 'c', false, $2)"
             await connection.execute(use, n, country)
-    policy = by_country()
-    asking = policy.rules[GERMAN].model_copy(update={"where_unknown": WhereUnknown.ASK})
-    policy = policy.with_other(rules={**policy.rules, GERMAN: asking})
-    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, policy) as mobile:
+    async with engine(mobile_dsn, tmp_path / "mobile.toml", {}, by_country()) as mobile:
         for operation in (Operation.PLAN, Operation.ERASE):
             anna, boris, chiara = await mobile.run(
                 *(about(f"{who}@example.org", operation) for who in ("anna", "boris", "chiara"))
             )
             assert [receipt(each).ground for each in (anna, boris)] == [GERMAN, RULE]
             assert isinstance(chiara, GroundUnknown)
-            assert "calls_de_24m keeps where the law of DE applies" in str(chiara)
+            assert "calls_de_24m keeps only for DE, and nothing there shows the country" in str(chiara)
     assert (3,) in await ask(mobile_dsn, "SELECT id FROM usage WHERE seconds IS NOT NULL"), "nothing was done to it"
 
 
@@ -388,7 +386,7 @@ async def left(dsn: str) -> list[tuple[object, ...]]:
 
 
 async def test_customer_stays_reduced_with_kept_calls(calls: SqlEngine, dsn: str) -> None:
-    assert not await calls.adapter.inspect()
+    assert not await missing(calls)
     first = of("anna", "1")
     plan = await calls.receipt(of("anna", "1", Operation.PLAN))
     done, other = [await calls.receipt(first), await calls.receipt(of("boris", "2"))]
@@ -424,10 +422,10 @@ async def test_a_customer_stays_whole_with_the_calls_that_a_hold_covers(calls: S
 async def test_unrestrictable_customer_is_named_by_both_commands(calls: SqlEngine, dsn: str, tmp_path: Path) -> None:
     (tmp_path / "open.toml").write_text(DATASET_RULES.replace(KEPT, "", 1), encoding="utf-8")
     async with engine(dsn, tmp_path / "open.toml", {}, signed_policy()) as unrestricted:
-        [says] = await unrestricted.adapter.inspect()
+        [says] = await missing(unrestricted)
         assert "write keep.mark = " in says
         refused = await unrestricted.one(of("anna", "1"))
-    assert isinstance(refused, ForeignHit)
+    assert isinstance(refused, WrongPersonMatch)
     assert "since they are kept or another person's" in str(refused)
     stranger = await calls.one(replace(of("boris", "2"), identities=of("boris", "9").identities))
-    assert isinstance(stranger, ForeignHit), "calls of an account that is not found to be theirs stop it still"
+    assert isinstance(stranger, WrongPersonMatch), "calls of an account that is not found to be theirs stop it still"

@@ -19,6 +19,8 @@ from services.erasure import handlers as erasure
 from services.erasure import handlers as kept_of_erasures
 from services.intake.access import auth
 from services.intake.access.grant import Grant, Power
+from services.intake.core.instants import retention
+from services.intake.jobs import expiry
 from services.intake.queries.suppression_check import MOST
 from shared.domain.errors import AnswerMalformed, Unavailable
 from shared.domain.events import FulfilmentCompleted, RequestVerified
@@ -341,10 +343,18 @@ async def test_a_purpose_that_rests_on_no_consent_is_refused_with_those_that_do(
 async def test_who_has_withdrawn_it_which_text_and_when_stays_as_keyed_hashes(intake: Intake) -> None:
     path = await intake.submit(**WITHDRAWN, **UNPROVED)
     pool, keys = intake.unit_of_work.pool, intake.unit_of_work.vault.keyring
-    proof = await pool.fetchrow("SELECT withdrawn_by, consent_text, purposes, received_at FROM request")
+    came_at = intake.clock.now()
+    async with intake.unit_of_work.begin() as tx:
+        await tx.vault.shred(tx.connection, [await pool.fetchval("SELECT subject_ref FROM request")], tx.now)
+    intake.clock.pass_by(days=1)
+    await expiry.end_all(intake.unit_of_work, retention(), lambda: None)
+    proof = await pool.fetchrow("""
+        SELECT hash, facts ->> 'consent_text', facts -> 'purposes', received_at
+        FROM request JOIN request_lookup USING (request_id) WHERE kind = 'email'
+    """)
     assert proof is not None
     theirs = keys.fingerprint(Identity(IdentityType.EMAIL, "ada@example.org"))
-    assert tuple(proof) == ([theirs], "newsletter-4", ["marketing"], intake.clock.now())
+    assert tuple(proof) == (theirs, "newsletter-4", ["marketing"], came_at)
     [received] = await intake.details(path, "request.received")
     assert (received["purposes"], received["consent_text"]) == (["marketing"], "newsletter-4")
 

@@ -17,7 +17,7 @@ from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers
 from shared.fulfilment.store import Completed, NewFulfilment
-from shared.systems.contract import Receipt, Record, Result, Task
+from shared.systems.contract import CopiedRecord, Receipt, Result, Task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import FREELY, PROOF, Intake
@@ -148,7 +148,7 @@ async def test_number_of_a_tenant_follows_the_register_then_the_tenant(open_harn
 @pytest.mark.parametrize("tenant", ["acme", None])
 async def test_foreign_tenant_gets_nothing(open_harness: OpenHarness, owner: str | None, tenant: str | None) -> None:
     def collect(task: Task) -> Result:
-        record = Record("call", "cdr", {"seconds": 61}, matched=(Match(EMAIL, "ada@example.org", None, owner),))
+        record = CopiedRecord("call", "cdr", {"seconds": 61}, matched=(Match(EMAIL, "ada@example.org", None, owner),))
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, remaining=1, records=(record,))
 
     cdr = ScriptedSystem("cdr", tenants=ACME, answers={Operation.EXPORT: each(collect)})
@@ -204,8 +204,8 @@ async def test_instruction_begins_immediately_and_is_logged_by_its_id(acme: Inta
     [received] = await acme.details(path, "request.received")
     assert (received["tenant"], received["instruction_id"]) == ("acme", "INS-2026-7")
     assert [(each["type"], each["tenant"]) for each in await acme.published()] == [("dsr.request.verified.v1", "acme")]
-    row = await acme.unit_of_work.pool.fetchrow("SELECT proved_account, proved_email FROM request")
-    assert tuple(row or ()) == (None, None), "a customer's instruction repeats and awaits none of our own requests"
+    proved = await acme.unit_of_work.pool.fetchval("SELECT count(*) FROM request_lookup WHERE proved")
+    assert proved == 0, "a customer's instruction repeats and awaits none of our own requests"
 
 
 async def test_it_ends_as_assisted_and_its_letter_goes_to_the_customer_who_answers_the_person(acme: Intake) -> None:

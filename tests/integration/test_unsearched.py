@@ -11,14 +11,14 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.export import handlers as export
-from shared.domain.events import FulfilmentBlocked, FulfilmentReported, RetryDecided
+from shared.domain.events import FulfilmentBlocked, FulfilmentReported, RetryRequested
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.fulfilment.store import FulfilmentState, NewFulfilment
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
-from shared.systems.contract import NotSearched, Receipt, Record, Result, Task
+from shared.systems.contract import CopiedRecord, NotSearched, Receipt, Result, Task
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
@@ -61,7 +61,7 @@ async def test_who_asks_is_asked_by_what_else_they_are_known(intake: Intake, ask
 async def test_what_they_answer_is_known_of_them_and_the_work_goes_on_by_it(intake: Intake, asked: str) -> None:
     answered = await intake.channel.post(f"{asked}/actions/record-reply", json=MORE)
     assert answered.json()["state"] == "in_progress"
-    assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
+    assert (await intake.types())[-2:] == ["question_answered", "retry_requested"]
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
         known = (await tx.vault.subject_data(tx.connection, [subject]))[subject].identities
@@ -342,9 +342,8 @@ def cdr() -> ScriptedSystem:
         reason = None if all(number.value in dated for number in numbers) else Unsearched.NUMBER_WITHOUT_PERIOD
         if not dated and reason:
             return NotSearched(task.task_id, reason)
-        records = (
-            (Record("call", "cdr", {"of": " ".join(sorted(dated))}),) if task.operation is Operation.EXPORT else ()
-        )
+        copied = CopiedRecord("call", "cdr", {"of": " ".join(sorted(dated))})
+        records = (copied,) if task.operation is Operation.EXPORT else ()
         outcome = {Operation.EXPORT: TaskOutcome.EXPORTED, Operation.ERASE: TaskOutcome.ERASED}.get(task.operation)
         return Receipt(task.task_id, outcome or TaskOutcome.AMENDED, 2, 2, not_searched=reason, records=records)
 
@@ -502,7 +501,7 @@ async def test_new_identities_search_every_system_again_and_keep_results(open_ha
         "fulfilment.opened",
         *["task.concluded"] * 3,
         "fulfilment.blocked",
-        "fulfilment.begun_anew",
+        "fulfilment.restarted",
         *["task.concluded"] * 4,
     ]
 
@@ -515,7 +514,7 @@ async def test_restarted_copy_holds_everything_once(open_harness: OpenHarness) -
     async with harness.unit_of_work.begin() as tx:
         dated = encode_identities([Identity(PHONE, ELSEWHERE.value, proved_since=SINCE)])
         await tx.vault.seal(tx.connection, [Sealing(asked.subject_ref, "identities", "requester", dated)], tx.now)
-        decided = a(RetryDecided, about=asked.request_id, right=asked.right, subject=asked.subject_ref)
+        decided = a(RetryRequested, about=asked.request_id, right=asked.right, subject=asked.subject_ref)
         await export.retry(harness.fulfilments, [decided], tx)
     await work_covered(harness)
     async with harness.unit_of_work.begin() as tx:

@@ -16,8 +16,8 @@ from uuid_utils.compat import uuid7
 
 from deploy.demo.traces import Seeker
 from services.intake.core.instants import retention
-from services.intake.jobs import orphans
-from services.intake.jobs.orphans import GRACE, KINDS
+from services.intake.jobs import expiry
+from services.intake.jobs.expiry import GRACE
 from shared.domain.errors import Shredded, Unavailable, UnknownKey
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport
@@ -32,7 +32,7 @@ from shared.storage.chunks import CHUNK, Chunked, ChunkWriter
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData, encode_identities
 from shared.storage.vault import Sealing, Vault
-from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
 from shared.systems.protocols import HandOver
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.intake import Intake
@@ -167,8 +167,11 @@ LATER = GRACE + timedelta(seconds=1)
 async def swept(intake: Intake) -> dict[str, float]:
     """Returns the orphans found, by kind."""
     async with intake.unit_of_work.pool.acquire() as connection:
-        await orphans.count(connection, intake.clock.now(), timedelta(days=14), retention())
-    found = {what: PEOPLE.get_sample_value("dsr_vault_orphans", {"what": what}) for what in KINDS}
+        await expiry.count_left(connection, retention(), intake.clock.now(), timedelta(days=14))
+    found = {
+        what: PEOPLE.get_sample_value("dsr_vault_orphans", {"what": what})
+        for what in ("collected", "expired", "key", "no_request")
+    }
     return {what: number for what, number in found.items() if number}
 
 
@@ -202,7 +205,7 @@ async def test_what_ended_requests_had_collected_is_found_after_an_hour(intake: 
 
 async def test_key_of_a_finished_erasure_is_found(intake: Intake) -> None:
     kept = {"outcome": TaskOutcome.RETAINED, "ground": "tax_law", "until": "2030-12-31"}
-    needed = (kept, {"outcome": None, "failure": "residue_found"}, {"outcome": None})
+    needed = (kept, {"outcome": None, "failure": "data_still_present"}, {"outcome": None})
     for report in (ERASED, {"outcome": TaskOutcome.NO_MATCH}, *needed, {**ERASED, "not_searched": "not_proved"}):
         path = await erased(intake, **report)
         intake.clock.at += LATER
@@ -337,8 +340,8 @@ class InParts(ScriptedSystem):
         return [failure or Receipt(task.task_id, TaskOutcome.EXPORTED, found=n, records=(rest,), parts=len(values))]
 
 
-def record(value: str) -> Record:
-    return Record("calls", "cdrs", {"value": value}, matched=(Match("email", "ada@example.org"),))
+def record(value: str) -> CopiedRecord:
+    return CopiedRecord("calls", "cdrs", {"value": value}, matched=(Match("email", "ada@example.org"),))
 
 
 async def copying(open_harness: OpenHarness, *calls: tuple[Sequence[str], Result | None]) -> tuple[Harness, InParts]:

@@ -43,7 +43,7 @@ from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Vault
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, Pending, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Pending, Receipt, Result, Task
 from shared.systems.downstream import Downstream
 from tests.fixtures.databases import in_process
 from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness, ScriptedSystem, SetClock, each
@@ -185,7 +185,7 @@ async def test_shredded_key_fails_the_task_by_name(crm: ScriptedSystem, harness:
     async def shred_meanwhile(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         async with harness.unit_of_work.begin() as tx:
             await tx.vault.shred(tx.connection, [asked[0].subject_ref], clock.now())
-        record = Record("contact", "party", {"name": "Ada"})
+        record = CopiedRecord("contact", "party", {"name": "Ada"})
         return [Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, records=(record,)) for task in asked]
 
     crm.answers[Operation.ERASE] = shred_meanwhile
@@ -248,7 +248,7 @@ async def test_worker_runs_until_stopped_and_finishes_its_tasks(harness: Harness
 
 async def test_what_systems_yield_and_hand_out_is_sealed_for_the_subject(crm: ScriptedSystem, harness: Harness) -> None:
     number = Identity(IdentityType.PHONE, "+442079460000", source="crm")
-    record = Record("contact", "party", {"name": "Ada"})
+    record = CopiedRecord("contact", "party", {"name": "Ada"})
     found = Receipt(UUID(int=0), TaskOutcome.EXPORTED, 1, identities=(number,), records=(record,))
     crm.answers[Operation.ERASE] = each(lambda task: replace(found, task_id=task.task_id))
     await opened(harness)

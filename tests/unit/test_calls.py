@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import (
     AnswerMalformed,
     AnswerUnreadable,
-    BlastRadius,
+    LimitExceeded,
     Refused,
     SignInRefused,
     TableMissing,
@@ -69,7 +69,7 @@ class System:
         return dict(await Calls("crm:erase", self.operate, keep_nothing, seconds).make(asked, suspects))
 
 
-@pytest.mark.parametrize("error", [Refused("no"), BlastRadius("too many"), KeyError("a bug")])
+@pytest.mark.parametrize("error", [Refused("no"), LimitExceeded("too many"), KeyError("a bug")])
 @pytest.mark.parametrize("place", [0, 1, MANY // 2, MANY - 1])
 async def test_the_task_that_is_refused_or_breaks_the_adapter_is_found_by_halves(error: Exception, place: int) -> None:
     asked = tasks(MANY)
@@ -82,10 +82,10 @@ async def test_the_task_that_is_refused_or_breaks_the_adapter_is_found_by_halves
 
 async def test_each_of_several_that_are_to_blame_fails_by_its_own_reason() -> None:
     asked = tasks(40)
-    bad = {asked[3].task_id: Refused("a"), asked[4].task_id: BlastRadius("b"), asked[39].task_id: KeyError("c")}
+    bad = {asked[3].task_id: Refused("a"), asked[4].task_id: LimitExceeded("b"), asked[39].task_id: KeyError("c")}
     results = await System(raises=dict(bad)).results(asked)
     failed = {task_id: type(result).__name__ for task_id, result in results.items() if not isinstance(result, Receipt)}
-    assert list(failed.values()) == ["Refused", "BlastRadius", "UnforeseenError"]
+    assert list(failed.values()) == ["Refused", "LimitExceeded", "UnforeseenError"]
     assert failed.keys() == bad.keys()
 
 

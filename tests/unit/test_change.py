@@ -23,7 +23,7 @@ from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Right
 from shared.storage.subject_data import SubjectData, decode, encode
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Record
+from shared.systems.contract import CopiedRecord
 from shared.systems.downstream import Downstream
 from shared.systems.engine.correcting import is_meant
 from shared.systems.engine.searching import not_asked
@@ -113,7 +113,7 @@ def test_a_statement_is_sealed_with_its_record() -> None:
     ],
 )
 def test_a_record_is_meant_that_shows_all_that_was_named(category: str, fields: dict[str, Any], *, meant: bool) -> None:
-    record = Record("call_record", "cdr.acc_cdrs", {"started": "1 May", "seconds": 20.0})
+    record = CopiedRecord("call_record", "cdr.acc_cdrs", {"started": "1 May", "seconds": 20.0})
     change = Change(field="seconds", asserted="x", record=ShownRecord(category=category, fields=fields))
     assert is_meant(record, change, "UTC") is meant
 
@@ -144,10 +144,10 @@ def test_record_is_named_in_the_zone_and_any_language_of_the_report(field: str, 
     row: dict[str, Any] = {
         "started": "2026-03-02T10:00:00+00:00",
         "seconds": 0.5,
-        "result": "nobody answered",
+        "result": "not answered",
         "paid": True,
     }
-    record = Record("call_record", "cdr.acc_cdrs", {**row, "day": "2026-02-28"})
+    record = CopiedRecord("call_record", "cdr.acc_cdrs", {**row, "day": "2026-02-28"})
     change = Change(field="x", asserted="x", record=ShownRecord(category="call_record", fields={field: said}))
     assert is_meant(record, change, "Europe/Berlin") is meant
 

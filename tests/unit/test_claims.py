@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.domain.errors import BlastRadius
+from shared.domain.errors import LimitExceeded
 from shared.domain.identities import Identity, IdentityType, confirmed
 from shared.domain.operations import OF_ONE_PERSON, Change, Limit, Operation
 from shared.domain.release import (
@@ -60,7 +60,7 @@ def test_a_row_of_their_account_with_their_address_or_none_is_theirs(account: Id
 )
 def test_a_row_of_their_account_with_another_address_is_a_person_s_to_decide(account: Identity, row: Row) -> None:
     asked = task(ADA, account, Identity(NAME, "Ada"))
-    assert isinstance(beyond(asked, [row]), BlastRadius)
+    assert isinstance(beyond(asked, [row]), LimitExceeded)
 
 
 @pytest.mark.parametrize("row", [(OF_IT, RowIdentity(PHONE, "+491701234567")), (OF_IT, RowIdentity(NAME, "Ben"))])
@@ -391,10 +391,10 @@ def test_shared_identity_needs_another_identity_of_the_subject() -> None:
     mine = replace(known(HELD), shared=frozenset({(BY_EMAIL.value, ADDRESS)}), names=frozenset({words("Ada Lovelace")}))
     alone, account = [Match(BY_EMAIL, ADDRESS)], Match(IdentityType.ACCOUNT_ID, "C1")
     assert first_fault([alone], known(HELD)) is None
-    assert first_fault([alone], mine) is Fault.HELD_BY_OTHERS
-    assert first_fault([[*alone, account]], mine) is Fault.HELD_BY_OTHERS
-    assert first_fault([[*alone, Match(IdentityType.NAME, "Bob Lovelace")]], mine) is Fault.HELD_BY_OTHERS
+    assert first_fault([alone], mine) is Fault.SHARED_IDENTIFIER
+    assert first_fault([[*alone, account]], mine) is Fault.SHARED_IDENTIFIER
+    assert first_fault([[*alone, Match(IdentityType.NAME, "Bob Lovelace")]], mine) is Fault.SHARED_IDENTIFIER
     assert first_fault([[*alone, Match(IdentityType.NAME, "LOVELACE, Áda")]], mine) is None
     theirs = replace(mine, values={*mine.values, (IdentityType.ACCOUNT_ID.value, "C1")})
     assert first_fault([[*alone, account]], theirs) is None
-    assert first_fault([[*alone, account], alone], theirs) is Fault.HELD_BY_OTHERS
+    assert first_fault([[*alone, account], alone], theirs) is Fault.SHARED_IDENTIFIER

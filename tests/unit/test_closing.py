@@ -16,7 +16,7 @@ from services.intake.request.closing import later_letter, lifting_letter
 from services.intake.request.lifecycle import State
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.notices import Reader
-from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.operations import CountUnknown, Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.policy import parse_period
 from shared.domain.policy.rules import Ground
 from shared.domain.rights import Outcome, Right
@@ -48,7 +48,7 @@ def body_of(closed: Request, **said: Any) -> str:
 
 ERASED_ALL, NO_MATCH, RETAINED = TaskOutcome.ERASED, TaskOutcome.NO_MATCH, TaskOutcome.RETAINED
 UNSEARCHED, PARTIAL = TaskOutcome.NOT_SEARCHED, Outcome.PARTIALLY_FULFILLED
-BROKEN = {"failure": "residue_found", "found": 5, "changed": 3, "remaining": 2}
+BROKEN = {"failure": "data_still_present", "found": 5, "changed": 3, "remaining": 2}
 ERASED = a_task("crm", ERASED_ALL, found=3, changed=3, by_category={"party": 1, "contact_mechanism": 2})
 UNPROVED = "for what it may hold we must be surer that your request comes from you."
 
@@ -62,7 +62,7 @@ def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> No
     [
         (ERASED, "- crm: 3 records erased (contact mechanism: 2, party: 1)."),
         (a_task("cdr", RETAINED, found=9, changed=4), "- cdr: 4 records erased."),
-        (a_task("cdr", None, failure="residue_found"), "- cdr: not erased."),
+        (a_task("cdr", None, failure="data_still_present"), "- cdr: not erased."),
         (a_task("cdr", None), "- cdr: not erased."),
         (a_task("cdr", None, **BROKEN), "- cdr: 3 records erased; the rest was not finished."),
         (
@@ -82,7 +82,7 @@ def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> No
         ),
         (a_task("cdr", NO_MATCH, by_hand=True, not_asked=True), "- cdr: looked through by hand, nothing found."),
         (
-            a_task("cdr", ERASED_ALL, uncounted=Uncounted.STORE_REPLACED),
+            a_task("cdr", ERASED_ALL, count_unknown=CountUnknown.STORE_REPLACED),
             "- cdr: erased; how many records it was cannot be counted.",
         ),
         (a_task("cdr", TaskOutcome.EXPORTED, operation=Operation.EXPORT, found=2), "- cdr: 2 records copied."),
@@ -111,7 +111,7 @@ def test_the_letter_of_a_lift_says_on_which_day_it_was_decided() -> None:
 
 CUSTOMER = (
     a_task("crm", TaskOutcome.AMENDED, operation=Operation.SUPPRESS, found=5, changed=5, by_category={"contact": 5}),
-    a_task("billing", None, operation=Operation.SUPPRESS, failure="foreign_hit"),
+    a_task("billing", None, operation=Operation.SUPPRESS, failure="wrong_person_match"),
 )
 NO_MATCHES = tuple(a_task(name, TaskOutcome.NO_MATCH, operation=Operation.SUPPRESS) for name in ("crm", "billing"))
 MARKETING = {"right": Right.OBJECTION, "scope": "direct_marketing", "anonymous": True}
@@ -220,10 +220,14 @@ def test_what_a_system_kept_is_named_also_where_a_question_is_still_open() -> No
 
 def test_uncounted_work_is_not_reported_as_nothing_done() -> None:
     task = Task(RUNNING.request_id, RUNNING.request_id, RUNNING.subject_ref, "crm", Operation.ERASE)
-    done = Receipt(task.task_id, TaskOutcome.ERASED, uncounted=Uncounted.STORE_REPLACED).report("crm", Operation.ERASE)
-    assert (done.outcome, done.changed, done.uncounted) == ("erased", 0, "store_replaced")
+    done = Receipt(task.task_id, TaskOutcome.ERASED, count_unknown=CountUnknown.STORE_REPLACED).report(
+        "crm", Operation.ERASE
+    )
+    assert (done.outcome, done.changed, done.count_unknown) == ("erased", 0, "store_replaced")
     kept = TaskReport(task_id=task.task_id, system="billing", operation="erase", outcome="retained", ground="tax")
-    open_one = TaskReport(task_id=task.task_id, system="cdr", operation="erase", outcome=None, failure="residue_found")
+    open_one = TaskReport(
+        task_id=task.task_id, system="cdr", operation="erase", outcome=None, failure="data_still_present"
+    )
     letter = answer(replace(RESUMABLE, outcome=PARTIAL, tasks=(done, kept, open_one)))
     assert "Nothing of what you asked for could be done" not in letter
     assert "in: cdr." in letter
@@ -292,7 +296,7 @@ def kept(category: str, rule: str, first: date | None, last: date | None, count:
         (
             kept("call", "calls_us_18m", date(2026, 4, 2), date(2027, 9, 5)),
             "We erase each as soon as its own time is over, the first after 2 April 2026, the last after",
-            "because telephone companies in the United States keep records of billed calls (Art. 17(1)(a) GDPR).",
+            "to which you can object under Art. 21 GDPR (Art. 17(1)(a) GDPR).",
         ),
         (
             kept("invoice", "invoices_84m", date(2030, 1, 31), date(2030, 1, 31), count=1),

@@ -434,7 +434,7 @@ async def test_stalled_loop_is_measured_and_beyond_the_limit_ends_its_process(
     monkeypatch.setattr(heartbeats, "still_seconds", lambda: stood)
     monkeypatch.setattr("shared.app.supervisor._LOOK_EVERY_SECONDS", 0.001)
     watching = asyncio.create_task(watch(ServiceName.INTAKE, heartbeats, 180, never))
-    still = partial(comes_to, name="dsr_loop_still_seconds", service="intake")
+    still = partial(comes_to, name="dsr_loop_stalled_seconds", service="intake")
     assert await still(180, loop="consume:intake")
     assert await still(0, loop="relay")
     assert not watching.done()

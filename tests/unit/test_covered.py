@@ -41,14 +41,14 @@ PARTLY = report("cdr", outcome="exported", found=4, by_category={"call": 4}, not
             report("t", outcome="no_match", categories=["ticket", "message"]),
             [("message", "no_match", 0, None), ("ticket", "no_match", 0, None)],
         ),
-        (report("t", outcome="erased", categories=["x"], uncounted="store_replaced"), [(None, "erased", 0, None)]),
+        (report("t", outcome="erased", categories=["x"], count_unknown="store_replaced"), [(None, "erased", 0, None)]),
         (report("t", outcome="not_held"), [(None, "not_held", 0, None)]),
         (
             report("t", outcome="not_searched", not_searched="nothing_to_search_by"),
             [(None, "not_searched", 0, "nothing_to_search_by")],
         ),
         (report("t", failure="not_supported"), [(None, "not_supported", 0, "not_supported")]),
-        (report("t", failure="residue_found"), [(None, "failed", 0, "residue_found")]),
+        (report("t", failure="data_still_present"), [(None, "failed", 0, "data_still_present")]),
         (report("t"), [(None, "not_begun", 0, None)]),
         (
             report("t", outcome="no_match", categories=("contact",), no_account=("invoice",), searched_by=("email",)),
@@ -71,7 +71,7 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
 
 
 NO_MATCH, DONE = {"outcome": "no_match"}, {"operation": "erase", "outcome": "erased", "found": 2, "changed": 2}
-WHEREVER = "We have erased your personal data wherever it can be told that they are yours."
+WHEREVER = "We have erased your personal data wherever we can tell that they are yours."
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ WHEREVER = "We have erased your personal data wherever it can be told that they 
             Outcome.FULFILLED,
             (report("tickets", **DONE, written_by_others=1),),
             (
-                f"{WHEREVER} In tickets, beside yours, there is 1 message or file of other people;"
+                f"{WHEREVER} In tickets, next to yours, there is 1 message or file of other people;"
                 " they are left to them, also where they speak of you."
             ),
         ),
@@ -190,7 +190,7 @@ def report_instructed(system: str, **said: Any) -> TaskReport:
 ERASED, NOTHING = report_instructed("cdr"), report_instructed("cdr", outcome="no_match", found=0, changed=0)
 UNSEEN = report_instructed("crm", outcome=None, found=0, changed=0, failure="not_supported", not_asked=True)
 SEEN = report_instructed("crm", found=1, changed=1, by_hand=True, not_asked=True)
-FAILED = report_instructed("tickets", outcome=None, found=0, changed=0, failure="residue_found")
+FAILED = report_instructed("tickets", outcome=None, found=0, changed=0, failure="data_still_present")
 
 
 def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
@@ -201,11 +201,11 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        (instruction(Outcome.ASSISTED, ERASED), "your instruction INS-7, in your data and in nobody else’s."),
+        (instruction(Outcome.ASSISTED, ERASED), "your instruction INS-7, in your data and in no other customer’s."),
         (instruction(Outcome.ASSISTED, NOTHING), "We found nothing of the person."),
         (
             instruction(Outcome.ASSISTED, report_instructed("cdr", unattributed=1200)),
-            "In cdr there are 1,200 records of yours with numbers of which nobody can tell whose they are.",
+            "In cdr there are 1,200 records of yours with numbers of which we cannot tell whose they are.",
         ),
         (
             instruction(Outcome.ASSISTED, report_instructed("cdr", searched_by=("phone",))),
@@ -233,7 +233,7 @@ def test_customer_gets_the_result_of_an_instruction(request_: Request, says: str
     assert (fields["about"], "your instruction INS-7" in letter.body) == ("assisted", True)
     assert "of yours" not in letter.body.partition("What was done in each of our systems:")[2]
     assert ("The reason for what is missing" in letter.body) == (request_.outcome is not Outcome.ASSISTED)
-    assert ("As far as can be told, that is all" in letter.body) == (request_.outcome is Outcome.ASSISTED)
+    assert ("As far as we can tell, that is all" in letter.body) == (request_.outcome is Outcome.ASSISTED)
 
 
 def test_customer_is_notified_of_work_done_later() -> None:

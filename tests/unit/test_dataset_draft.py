@@ -190,7 +190,7 @@ on_erase = "blank"
 at = { happened = "began" }
 timezone = "Europe/Madrid"
 [tables.calls.parties.caller]
-nobody = ["", "anonymous"]
+placeholders = ["", "anonymous"]
 withheld = { privacy = ["none"] }
 [tables.calls.parties.callee]
 [tables.calls.columns]

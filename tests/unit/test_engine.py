@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from shared.domain.errors import ForeignHit, GroundUnknown, RuleUnsigned
+from shared.domain.errors import GroundUnknown, RuleUnsigned, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
@@ -61,7 +61,7 @@ def of(estate: Estate, people: set[int]) -> list[Task]:
 
 @every_company
 @given(estates, some_people)
-async def test_erasure_changes_no_other_persons_records(estate: Estate, people: set[int]) -> None:
+async def test_erasure_changes_only_records_of_the_subject(estate: Estate, people: set[int]) -> None:
     system = estate.system()
     await erase(system, of(estate, people))
     for name, before in estate.rows.items():
@@ -240,4 +240,4 @@ def test_unproven_person_stops_the_task() -> None:
     theirs, doubtful = attributor.found
     assert {*theirs.records} == {("user", (1,)), ("ticket", (7,))}
     assert (unproven(theirs), {*doubtful.records}) == (None, set())
-    assert isinstance(unproven(doubtful), ForeignHit)
+    assert isinstance(unproven(doubtful), WrongPersonMatch)

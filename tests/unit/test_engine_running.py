@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
-from shared.domain.errors import ForeignHit, Overtaken, ResidueFound, Withdrawn
+from shared.domain.errors import DataStillPresent, Overtaken, Withdrawn, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.systems.contract import NotSearched, Receipt
@@ -162,7 +162,7 @@ async def test_what_others_refer_to_is_not_deleted_under_them() -> None:
     estate = shop()
     system = watched(estate, unseen=frozenset({"orders"}))
     [refused, done] = await Served(system, POLICY).erase([estate.task(0), estate.task(1)], remembered)
-    assert isinstance(refused, ForeignHit)
+    assert isinstance(refused, WrongPersonMatch)
     assert isinstance(done, Receipt)
     assert ("customer", ("C0",)) in system.rows
 
@@ -171,7 +171,7 @@ async def test_record_that_returns_each_time_is_reported_as_left() -> None:
     estate = shop(calls=1, orders=0)
     system = watched(estate, returns=True)
     [left] = await Served(system, POLICY).erase([estate.task(0)], remembered)
-    assert isinstance(left, ResidueFound)
+    assert isinstance(left, DataStillPresent)
     assert left.done_before
     assert left.done_before.remaining == 1
 

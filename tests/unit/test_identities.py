@@ -120,6 +120,17 @@ LONGEST = {
 
 
 @pytest.mark.parametrize(
+    ("number", "country"),
+    [
+        *(("+493023125077", "DE"), ("+351213450862", "PT"), ("+14155550132", "US"), ("+14165550132", "CA")),
+        *(("+390612345678", "IT"), ("+80012345678", None), ("1001", None), ("sip:ada@pbx.example", None)),
+    ],
+)
+def test_country_of_a_number(number: str, country: str | None) -> None:
+    assert identities.country_of_number(number) == country
+
+
+@pytest.mark.parametrize(
     ("type_", "raw", "expected"),
     [
         (IdentityType.EMAIL, "  Lucia.FERRER@Correo.Example.COM ", "lucia.ferrer@correo.example.com"),
@@ -368,7 +379,7 @@ def test_a_later_proof_counts_where_it_is_shown_to_be_theirs() -> None:
     assert not any(proves_the_same_person(known, together(ACCOUNT_PERSON)) for known in NOT_SHOWN)
 
 
-def test_identities_proved_together_are_one_persons() -> None:
+def test_identities_proved_together_belong_to_one_person() -> None:
     known = (*together(EMAIL), ACCOUNT_PERSON)
     assert proves_the_same_person(known, together(EMAIL, ACCOUNT_PERSON))
     assert proves_the_same_person(known, as_stated(together(ACCOUNT_PERSON))), "nothing is proved, so nothing joins"

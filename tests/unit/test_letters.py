@@ -201,7 +201,7 @@ def test_who_follows_what_has_begun_is_asked_to_confirm_nothing_that_begins(lang
 
 
 def test_what_else_is_said_stands_before_where_to_complain() -> None:
-    body = body_of("answer_refused", besides=say("case.answered", case="C-7", right="access"))
+    body = body_of("answer_refused", also=say("case.answered", case="C-7", right="access"))
     assert body.index("(case number C-7): access") < body.index("lodge a complaint")
 
 
@@ -263,7 +263,7 @@ def test_the_policy_says_which_words_stand_for_its_rules_and_kinds_of_data() -> 
 @pytest.mark.parametrize(
     ("words", "term"),
     [
-        ("telephone companies in the United States keep records of billed calls", Term("ground", "calls_us_18m")),
+        ("we must be able to show that you had consented", Term("ground", "consents_36m")),
         ("contracts and invoices are needed for tax purposes and to defend legal claims", Term("ground", "tax_law")),
         ("telling you about our products and offers", Term("purpose", "marketing")),
     ],
@@ -348,7 +348,7 @@ BY_POLICY = ("category.", "ground.", "reason.", "outcome.")
 """Prefixes of words for names of the policy, which test_letters.py checks."""
 IN_PARTS = (
     *("answer.hear_by", "answer.pass_on_by", "asking.", "closing.", "last_notice.why_", "update.", "finding."),
-    *("restriction.lifted", "restriction.to_be_lifted", "recipient_notice.told", "recipient_notice.not_"),
+    *("restriction.lifted", "restriction.to_be_lifted", "recipient_notice.recipients", "recipient_notice.not_"),
     *("question.enough_", "question.identity", "question.clarification", "proof_link.begun_ask"),
     *("work.searched", "work.stated", "work.unchanged", "recipient_notice.part_", "recipient_notice.all_"),
     *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_field."),

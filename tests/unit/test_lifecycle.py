@@ -36,7 +36,7 @@ KEPT = TaskReport(task_id=uuid7(), system="billing", operation="erase", outcome=
 UNSEARCHED = KEPT.model_copy(update={"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": "nothing_to_search_by"})
 UNPROVED = UNSEARCHED.model_copy(update={"not_searched": "not_proved", "level": "L2"})
 BEYOND = Exceeded(limit=Limit.MAX_ROWS, found=3_000, allowed=2_000)
-STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "blast_radius", "exceeded": BEYOND})
+STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "limit_exceeded", "exceeded": BEYOND})
 PARTLY = Outcome.PARTIALLY_FULFILLED
 BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": None})
 COPIED = KEPT.model_copy(update={"operation": "export", "outcome": TaskOutcome.EXPORTED})
@@ -133,7 +133,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("complete", lambda r: reported(r, PARTLY, STOPPED)),
     ("follow_up", done_later),
     ("forward", lambda r: r.forward("them", AT)),
-    ("follow_up", lambda r: replace(r, forwarded_at=AT).hear_controller(AT)),
+    ("follow_up", lambda r: replace(r, forwarded_at=AT).record_controller_reply(AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
     ("follow_up", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
     ("follow_up", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder", tasks=(COPIED,)).renew()),
@@ -261,14 +261,14 @@ def beyond(limit: str) -> Exceeded:
         ({"state": State.AWAITING_IDENTITY}, "prove who they are"),
         ({"state": State.AWAITING_CLARIFICATION, "question": open_question()}, "answer our question"),
         ({"tasks": missing(failure="not_supported")}, "In crm a person does it by hand"),
-        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_people"))}, "find out whose they are"),
-        ({"tasks": missing(failure="foreign_hit")}, "or answer in part"),
-        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_rows"))}, "request may touch: two people"),
+        ({"tasks": missing(failure="limit_exceeded", exceeded=beyond("max_people"))}, "find out whose they are"),
+        ({"tasks": missing(failure="wrong_person_match")}, "or answer in part"),
+        ({"tasks": missing(failure="limit_exceeded", exceeded=beyond("max_rows"))}, "request may touch: two people"),
         (
             {"tasks": missing(failure="rule_unsigned", exceeded=beyond("unsigned_rows"))},
             "until a rule of the policy is signed",
         ),
-        ({"tasks": missing(failure="residue_found")}, "In crm it was not done"),
+        ({"tasks": missing(failure="data_still_present")}, "In crm it was not done"),
         ({"tasks": missing(failure="several_people")}, "customer number"),
         ({"tasks": missing(not_searched="number_in_conflict", outcome="not_searched")}, "contradict one another"),
         ({"tasks": missing(not_searched="line_shared", outcome="not_searched")}, "by hand"),

@@ -21,7 +21,7 @@ from shared.domain.events import (
     FulfilmentBlocked,
     QuestionAnswered,
     RequestVerified,
-    RetryDecided,
+    RetryRequested,
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
@@ -55,8 +55,8 @@ STATES: dict[str, dict[str, Any]] = {
     "done": {"found": 3, "changed": 3},
     "nothing": {"outcome": TaskOutcome.NO_MATCH},
     "by hand": {"outcome": None, "failure": "not_supported"},
-    "failed": {"outcome": None, "failure": "residue_found"},
-    "failed midway": {"outcome": None, "failure": "residue_found", "found": 5, "changed": 3, "reported": True},
+    "failed": {"outcome": None, "failure": "data_still_present"},
+    "failed midway": {"outcome": None, "failure": "data_still_present", "found": 5, "changed": 3, "reported": True},
     "unproved": {"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": "not_proved", "level": "L2"},
     "not begun": {"outcome": None},
 }
@@ -88,7 +88,7 @@ def requests(draw: st.DrawFn) -> Request:
     if lifts:
         tasks.append(report("billing", Operation.LIFT, "by hand"))
     state = State.CLOSED if outcome else draw(st.sampled_from([State.IN_PROGRESS, State.AWAITING_DECISION]))
-    said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_told_at": AT if lifts else None}
+    said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_notified_at": AT if lifts else None}
     said["lifted_at"] = AT if lifts and draw(st.booleans()) else None
     return a_request(state, right=right, tasks=tuple(tasks), **said)
 
@@ -111,7 +111,7 @@ def test_corrections_and_attempts_are_reported_where_they_happened(right: Right)
             report("billing", DOES[right], state),
             report("billing", Operation.LIFT, "failed" if lifted else "by hand"),
         )
-        said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_told_at": lifted}
+        said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_notified_at": lifted}
         for text in texts(a_request(State.CLOSED, right=right, tasks=tasks, **said)):
             assert right is Right.RECTIFICATION or "No value was corrected" not in text
             assert "failed" in state or "What was tried" not in text
@@ -132,7 +132,7 @@ def test_where_a_request_ends_one_letter_says_everything(request_: Request) -> N
 def test_ended_restriction_is_reported_in_the_past() -> None:
     tasks = (report("cdr", Operation.RESTRICT, "done"),)
     closed = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks)
-    lifted = replace(closed, lift_told_at=AT, lifted_at=AT)
+    lifted = replace(closed, lift_notified_at=AT, lifted_at=AT)
     assert answer(closed).startswith("Your data is restricted:")
     assert answer(lifted).startswith("Your data were restricted, as you had asked")
     assert "data is restricted" not in answer(lifted)
@@ -161,7 +161,7 @@ def test_ready_copy_is_announced_with_its_records(right: Right, copied: dict[str
 
 # Whatever is stated, whichever system lies, in any order: rows are touched or shown only as the register vouches.
 # The search (``shared.domain.assignments``) and the release check (``shared.domain.release``) are held to the same
-# rule, each by itself: a row is somebody's while the register shows its number as theirs and as no other person's,
+# rule separately: a row is a person's while the register shows its number as theirs and as no other person's,
 # and it is shown to the person who has proved to be them as well as it needs.
 NUMBERS, PEOPLE, DAYS = ("+493023125077", "+493023125078"), ("C1", "C2"), range(12)
 
@@ -309,7 +309,7 @@ _row = st.tuples(st.sampled_from(NUMBERS), _day, _tenant)
     rows=[(NUMBERS[0], 6, "acme")],
     filled=True,
 )
-def test_customer_sees_only_its_own_rows_and_never_another_persons(
+def test_customer_sees_only_its_own_rows_and_never_those_of_another(
     *,
     world: list[Held],
     tenant: str,
@@ -402,7 +402,7 @@ def test_an_answer_goes_on_also_while_a_person_looks_at_something_else() -> None
     assert waiting.state is State.AWAITING_DECISION
     answered = waiting.answer(AT, AT, POLICY, identities=True)
     assert answered.request.state is State.IN_PROGRESS
-    assert [type(event) for event in answered.published] == [QuestionAnswered, RetryDecided]
+    assert [type(event) for event in answered.published] == [QuestionAnswered, RetryRequested]
 
 
 @pytest.mark.parametrize("missing", [BY_HAND, FAILED])

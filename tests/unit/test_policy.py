@@ -14,15 +14,24 @@ from services.intake.actions.bodies import ArrivalCorrection
 from services.intake.core.subject_schemas import DataSubject
 from services.portal.portal import countries
 from shared.domain.countries import COUNTRIES
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import GroundUnknown, Misconfigured
 from shared.domain.operations import Operation
-from shared.domain.policy import SHIPPED, Conflict, Policy, SignOff, not_signed, parse_period, read_policy
+from shared.domain.policy import (
+    SHIPPED,
+    Conflict,
+    Policy,
+    SignOff,
+    WhereUnknown,
+    not_signed,
+    parse_period,
+    read_policy,
+)
 from shared.domain.policy.open_points import open_points
 from shared.domain.proofs import proof_policy
 from shared.domain.toml_file import read_toml
 from shared.domain.wording import LANGUAGES, Language
 from shared.systems.engine.ownership import Attribution, Mine
-from shared.systems.engine.planning import plan
+from shared.systems.engine.planning import Plan, plan
 from shared.systems.registry import Wiring
 from shared.systems.roundup.copies import CATEGORIES as OF_ROUNDUP
 from shared.systems.sql.dataset import Dataset
@@ -30,8 +39,8 @@ from shared.systems.sql.declaration import Table
 from shared.systems.sql.values import country as country_of
 from shared.systems.tryton.system import CATEGORIES as OF_TRYTON
 from tests.fixtures.downstream import task
-from tests.fixtures.policy import changed, signed_policy
-from tests.fixtures.shapes import table_of
+from tests.fixtures.policy import all_signed, changed, signed_policy
+from tests.fixtures.shapes import table_of, tables_of
 from tests.unit.test_registry import DEMO
 
 TODAY = date(2026, 10, 1)
@@ -110,6 +119,7 @@ def test_every_state_of_the_area_and_the_united_kingdom_has_an_authority() -> No
 def test_a_shorter_maximum_by_law_is_a_conflict_and_overrides_nothing() -> None:
     policy = signed_policy()
     assert policy.conflicts() == [Conflict("calls_us_18m", "calls_de_6m")]
+    assert read_policy().conflicts() == [], "the rule of the United States is not about lines in Germany"
     said = open_points(policy, TODAY)
     assert any("ceilings.calls_de_6m" in each and "counsel decides" in each for each in said)
     assert str(policy.rules["calls_us_18m"].period) == "P18M"
@@ -146,8 +156,8 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
     [
         ('period = "P18M"\nanchor', 'period = "P3Y"\nanchor', "rules.calls_us_18m.period: is P36M, longer"),
         (
-            'legal_source = "47 CFR 42.6"\nground = "17(1)(a)"',
-            'legal_source = "47 CFR 42.6"\nground = "17(3)(b)"',
+            '42.6; Art. 6(1)(f) GDPR"\nground = "17(1)(a)"',
+            '42.6; Art. 6(1)(f) GDPR"\nground = "17(3)(b)"',
             "no obligation by Union",
         ),
         ('period = "P19M"\nanchor', 'period = "P17M"\nanchor', "a ceiling of our own is no shorter"),
@@ -174,18 +184,18 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
             "rules.active_contract: give exactly one of period, lasts_while",
         ),
         (
-            'kept_by = ["calls_us_18m", "dispute"]',
-            'kept_by = ["calls_18m"]',
+            'kept_by = ["calls_us_18m", ',
+            'kept_by = ["calls_18m", ',
             "categories.call_record.kept_by: calls_18m is no rule",
         ),
         (
-            'kept_by = ["calls_us_18m", "dispute"]',
-            'kept_by = ["calls_us_18m", "calls_us_18m"]',
+            'kept_by = ["calls_us_18m", ',
+            'kept_by = ["calls_us_18m", "calls_us_18m", ',
             "kept_by names calls_us_18m twice",
         ),
         (
-            'kept_by = ["calls_us_18m", "dispute"]',
-            'kept_by = ["calls_us_18m", "legal_hold"]',
+            'kept_by = ["calls_us_18m", ',
+            'kept_by = ["calls_us_18m", "legal_hold", ',
             "legal_hold keeps whatever a hold names: leave it out here",
         ),
         ('held_as = ["missed_call"]', 'held_as = ["call"]', "counts as call_record as well"),
@@ -194,7 +204,12 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
             'purposes.marketing = { basis = "wish" }',
             "categories.marketing.purposes.marketing.basis",
         ),
-        ('jurisdiction = "DE"', 'jurisdiction = "UK"', "ceilings.calls_de_6m.jurisdiction: UK is no country: write GB"),
+        (
+            'then = "delete"\njurisdiction = "DE"',
+            'then = "delete"\njurisdiction = "UK"',
+            "ceilings.calls_de_6m.jurisdiction: UK is no country: write GB",
+        ),
+        ('applies_to = ["US"]', 'applies_to = ["EU"]', "rules.calls_us_18m.applies_to.0: EU is no country"),
         (
             'jurisdiction = "EU"',
             'jurisdiction = "XX"',
@@ -313,11 +328,18 @@ def test_a_field_that_no_dataset_has_is_named_where_the_policy_is_checked(tmp_pa
 
 
 def test_a_category_that_a_dataset_does_not_say_how_to_anonymise_is_named(tmp_path: Path) -> None:
-    keeps = 'on_erasure = "restrict"\nkept_by = ["calls_us_18m", "dispute"]'
+    rules = ["calls_us_18m", *(f"calls_bill_{law}" for law in ("de", "fr", "it", "pt")), "dispute"]
+    keeps = f'on_erasure = "restrict"\nkept_by = {json.dumps(rules)}'
     over = changed(tmp_path, keeps, 'on_erasure = "anonymise"\nkept_by = []', "categories.toml")
     status, said = check(over, DEMO)
     assert status == 1
     assert "cdr: acc_cdrs holds call_record, which the policy anonymises: declare anonymous" in said
+
+
+def test_rule_longer_than_a_law_allows_is_status_1(tmp_path: Path) -> None:
+    status, said = check(changed(tmp_path, 'applies_to = ["US"]', 'applies_to = ["US", "DE"]'), DEMO)
+    assert status == 1
+    assert "rules.calls_us_18m keeps longer than ceilings.calls_de_6m, a maximum by law, allows" in said
 
 
 def test_declared_policy_is_valid_and_unknown_names_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,7 +356,7 @@ def test_downstreams_check_says_it_by_the_files_alone(tmp_path: Path, monkeypatc
     (over := tmp_path / "over").mkdir()
     monkeypatch.setenv("DSR_POLICY_OVERLAY", str(changed(over, CALLS, 'fields = ["caller_nmae", ')))
     (tmp_path / "mine.toml").write_text(CDR, encoding="utf-8")
-    done = CliRunner().invoke(main.app, ["downstreams", "check", str(tmp_path / "mine.toml"), "--file-only"])
+    done = CliRunner().invoke(main.app, ["downstreams", "check", str(tmp_path / "mine.toml"), "--file-only", "--text"])
     assert "does not say where caller_nmae is" in done.stdout
     assert done.exit_code == 1
 
@@ -415,7 +437,10 @@ def test_unknown_country_word_leaves_the_law_open(said: str | None, country: str
 def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> None:
     table = table_of("call", declared(tmp_path))
     policy, rule = signed_policy(), signed_policy().rules["calls_us_18m"]
-    rules = {f"of_{law.lower()}": rule.model_copy(update={"jurisdiction": law}) for law in ("UK", "DE")}
+    rules = {
+        f"of_{law.lower()}": rule.model_copy(update={"jurisdiction": law, "where_unknown": WhereUnknown.KEEP})
+        for law in ("UK", "DE")
+    }
     category = policy.categories["call_record"].model_copy(update={"kept_by": (*rules,)})
     policy = policy.with_other(
         rules={**policy.rules, **rules}, categories={**policy.categories, "call_record": category}
@@ -432,6 +457,38 @@ def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> 
     assert found["FR"] == ("of_uk", False), "the country is GB, and no word means this one"
     assert found["DE"][0] in rules
     assert found[None][1] is False
+
+
+LINES: list[tuple[dict[str, str], str | None]] = [
+    ({"caller_e164": "+14155550132"}, "calls_us_18m"),
+    ({"caller_e164": "+493023125077"}, "calls_bill_de"),
+    ({"caller_e164": "+31207940381"}, None),  # no rule is for the Netherlands
+    ({"caller": "anonymous", "pai": "+393475551208"}, "calls_bill_it"),
+    ({"caller": "anonymous"}, None),  # on no bill
+]
+
+
+def of_call(line: dict[str, str]) -> Plan:
+    """The plan of an erasure of a callee's call, which a line has made."""
+    table = tables_of(Dataset.load("kamailio"))["acc_cdrs"]
+    began = datetime(2026, 1, 2, tzinfo=UTC)
+    row = {**dict.fromkeys(table.columns), "id": 1, "start_time": began, "callee_e164": "+351213450862", **line}
+    record = table.record(row, (), data=False)
+    asked = replace(task(Operation.PLAN), at=datetime(2026, 3, 2, tzinfo=UTC))
+    found = Attribution(asked, {record.name: Mine(record, frozenset({"callee"}))})
+    return plan("cdr", all_signed(read_policy()), None, found, [table.shape])
+
+
+@pytest.mark.parametrize(("line", "rule"), LINES)
+def test_call_is_kept_by_the_rule_for_the_line_that_is_billed(line: dict[str, str], rule: str | None) -> None:
+    assert [(each.rule, each.shown) for each in of_call(line).kept(marked=False)] == ([(rule, True)] if rule else [])
+
+
+@pytest.mark.parametrize("line", [{"caller_sip": "sip:ada@pbx.example"}, {"caller_e164": "1001"}])
+def test_call_of_a_line_without_a_country_is_a_persons_matter(line: dict[str, str]) -> None:
+    refused = of_call(line).refused
+    assert isinstance(refused, GroundUnknown)
+    assert "calls_us_18m keeps only for US, and nothing there shows the country" in str(refused)
 
 
 # What systems call what they hold is known to the policy of proofs, else the strictest proof is needed for it.

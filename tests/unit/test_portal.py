@@ -20,9 +20,9 @@ from services.intake.actions.registry import ACTIONS
 from services.intake.core.errors import Forbidden
 from services.intake.identity.stopped import Why
 from services.intake.incidents.incident import RiskDecided
-from services.intake.queries.worklist import Waits
 from services.intake.request.lifecycle import State
 from services.intake.request.reports import coverage
+from services.intake.request.stored_request import Waits
 from services.portal import draft as drafts
 from services.portal.draft import Draft, SignedIn
 from services.portal.follow import found_where, may_sign_in, may_withdraw, next_steps

@@ -21,6 +21,7 @@ from shared.systems.commands import report
 from shared.systems.file import read
 from shared.systems.http.adapter import HttpAdapter
 from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.protocols import Tried
 from shared.systems.registry import Downstreams, Wiring
 from shared.systems.sql.settings import SqlSettings
 from tests.fixtures.engine import SetClock
@@ -331,8 +332,8 @@ def test_a_system_whose_variables_are_not_set_is_checked_by_its_file_and_said_to
 
 
 def test_unset_secret_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def inspect(_: HttpAdapter) -> Sequence[str]:
-        return ["it was asked"]
+    async def inspect(_: HttpAdapter) -> Sequence[Tried]:
+        return [Tried("access", "a request", "it was asked")]
 
     monkeypatch.setattr(HttpAdapter, "inspect", inspect)
     (tmp_path / "d.toml").write_text(WRONG[WRONG.index("[helpdesk]") :])

@@ -29,7 +29,7 @@ from shared.domain.release import LEFT, WITHHELD
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES, Language
 from shared.fulfilment.parts import sealing
-from shared.systems.contract import Record
+from shared.systems.contract import CopiedRecord
 from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import SHIPPED
 from shared.systems.sql.dataset import Dataset
@@ -75,7 +75,7 @@ async def test_unknown_category_is_named_without_claims() -> None:
         assert {name for name, item in page_of.items.items() if item.status == "in_part"} == {*of_policy, "A15.X1"}
         for name in of_policy:
             assert "Our policy does not yet describe these kinds of data: horoscope." in said(page_of, name)
-    claims = ("We make no decision", "None of those who", "disclosed these data to nobody", "No fixed period")
+    claims = ("We make no decision", "None of those who", "did not disclose these data", "No fixed period")
     for name in of_policy:
         flat = said(alone, name).partition("Of everything else that we hold about you:")[0]
         assert not [claim for claim in claims if claim in flat], name
@@ -99,7 +99,7 @@ async def test_report_follows_the_policy_alone(tmp_path: Path) -> None:
         (None, "edpb"),
     ],
 )
-async def test_the_authority_of_the_persons_country_is_named(country: str | None, named: str) -> None:
+async def test_the_authority_of_the_country_of_residence_is_named(country: str | None, named: str) -> None:
     text = said(await report(call(), country=country), "A15.f")
     assert named in text
     assert "where you live" in text
@@ -118,7 +118,7 @@ async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_
     assert "Rows in which something is hidden that tells about other people (Art. 15(4)): 1." in left_out
     assert read.withheld == {"call_record": 1, "history": 1}
     assert "Records with a number that may also belong to others: 3." in left_out
-    assert "Messages and files of other people that stand beside yours" in left_out
+    assert "Messages and files of other people next to yours" in left_out
     assert read.items["A15.X2"].answered
     assert "shop it could not be searched" in said(read, "A15.X2")
     assert not (await report(call())).items["A15.X2"].answered
@@ -240,7 +240,7 @@ async def test_a_report_is_in_the_language_of_the_person() -> None:
         assert texts.categories.keys() == policy.categories.keys()
     german = await page(call(OLD), language="de")
     assert "Bereitstellung des Telefondienstes" in german
-    assert "Telefongesellschaften in den Vereinigten Staaten" in german
+    assert "Anrufe, die Anschlüssen in den Vereinigten Staaten berechnet wurden" in german
     assert "who called whom" not in german
     assert '<html lang="de">' in german
     assert "15. Juli 2026" in german
@@ -263,7 +263,7 @@ async def test_our_own_estimate_is_not_attributed_to_the_person() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("whose", ["others", "withheld", "unconcerned"])
 async def test_each_field_that_hides_something_is_named_with_its_reason(whose: str, language: Language) -> None:
-    record = Record("call_record", "cdr.calls", {"from": "x"}, matched=(), hidden={"network_number": whose})
+    record = CopiedRecord("call_record", "cdr.calls", {"from": "x"}, matched=(), hidden={"network_number": whose})
     content = sealing(UUID(int=1), "cdr", [record, replace(record, hidden={})]).content
     named, other = pieces.read("cdr", content, Right.ACCESS, lambda _: True)
     assert (dict(named.hidden), dict(other.hidden)) == (record.hidden, {})
@@ -344,7 +344,7 @@ _CELLS = Cells(texts_of("de"), "de", "Europe/Berlin")
         ("seconds", 0.5, "0,5"),
         ("id", 1234567, "1234567"),
         ("active", True, "ja"),
-        ("result", "nobody answered", "nicht angenommen"),
+        ("result", "not answered", "nicht angenommen"),
         ("content", "answered", "answered"),
         ("country", "FR", "Frankreich"),
         ("country", "FRA", "FRA"),

@@ -6,7 +6,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.intake.request.same_person import LEAST_LEVEL, NOBODY, Person, person
+from services.intake.request.same_person import LEAST_LEVEL, UNKNOWN, Person, person
 from shared.domain.identities import Identity, IdentityType
 from shared.storage.keyring import Keyring
 
@@ -21,8 +21,8 @@ def test_all_services_know_the_same_person_by_the_same_rule(one: Person, other: 
 
 
 def test_line_and_unproved_identities_identify_no_one(keys: Keyring) -> None:
-    assert person((EMAIL, ACCOUNT, LINE), keys) == NOBODY
-    assert person((EMAIL, ACCOUNT, replace(LINE, level="L2")), keys) == NOBODY
+    assert person((EMAIL, ACCOUNT, LINE), keys) == UNKNOWN
+    assert person((EMAIL, ACCOUNT, replace(LINE, level="L2")), keys) == UNKNOWN
     linked = person((replace(EMAIL, level=LEAST_LEVEL), ACCOUNT, LINE), keys)
     assert (linked.account, linked.email) == (None, keys.fingerprint(EMAIL))
     assert person((EMAIL, replace(ACCOUNT, level="L2")), keys).account == keys.fingerprint(ACCOUNT)

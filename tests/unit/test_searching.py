@@ -132,9 +132,9 @@ ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="crm", level="L2")
 def test_no_system_is_searched_by_an_address_that_other_people_have_too(operation: Operation) -> None:
     known = (at("L2", ADDRESS), SHARED, ACCOUNT)
     alone = searched(system("account"), *known, operation=operation)
-    assert (alone.identities, alone.lacks, alone.impossible) == ((), Unsearched.HELD_BY_OTHERS, True)
+    assert (alone.identities, alone.lacks, alone.impossible) == ((), Unsearched.SHARED_IDENTIFIER, True)
     both = searched(system("account", needs=frozenset({EMAIL, ACCOUNT.type})), *known, operation=operation)
-    assert (both.identities, both.lacks, both.impossible) == ((ACCOUNT,), Unsearched.HELD_BY_OTHERS, False)
+    assert (both.identities, both.lacks, both.impossible) == ((ACCOUNT,), Unsearched.SHARED_IDENTIFIER, False)
     telling = replace(system("account"), adapter=Telling())
     identities = searched(telling, *known, operation=operation).identities
     assert [each for each in identities if each.type is EMAIL and not each.shared] == []
@@ -307,7 +307,7 @@ def test_claimed_account_reaches_only_systems_that_check_ownership(operation: Op
     assert (CLAIM in weighed.identities, weighed.lacks) == (True, None)
     for bare in (filing(weighs=False), filing(confirmed_elsewhere=True)):
         found = searched(bare, *known, operation=operation)
-        assert ([each.type for each in found.identities], found.lacks) == ([EMAIL], Unsearched.HELD_BY_OTHERS)
+        assert ([each.type for each in found.identities], found.lacks) == ([EMAIL], Unsearched.SHARED_IDENTIFIER)
     register = searched(filing(assigns=True), *known, operation=operation)
     assert ([each.type for each in register.identities], register.lacks) == ([EMAIL], None)
 

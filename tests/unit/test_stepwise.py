@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, DoneBefore
+from shared.domain.errors import DoneBefore, LimitExceeded
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
@@ -161,6 +161,6 @@ async def test_refusal_after_a_partial_erasure_reports_what_was_erased() -> None
     trying.system.limits = Limits(max_people=2, max_rows=4)
     trying.system.late["letter", ("l2",)] = {"email": "p0@example.org", "no_mail": False}
     refused = await trying.run()
-    assert isinstance(refused, BlastRadius)
+    assert isinstance(refused, LimitExceeded)
     assert refused.done_before == DoneBefore(found=4, changed=4)
     assert ("letter", ("l2",)) in trying.system.rows

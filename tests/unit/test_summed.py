@@ -99,7 +99,7 @@ def test_the_counts_of_the_end_are_those_of_all_rounds_however_it_ends(rounds: l
     for number, rows in enumerate(rounds):
         tasks = tuple(erased(count, system=system) for count, system in zip(rows, ("cdr", "crm"), strict=True))
         if number < len(rounds) - 1:
-            left = erased(0, system="shop", outcome=None, failure="residue_found")
+            left = erased(0, system="shop", outcome=None, failure="data_still_present")
             blocked = request.block(a(FulfilmentBlocked, operation="erase", tasks=(*tasks, left))).request
             blocked = blocked.block(a(FulfilmentBlocked, operation="erase", tasks=(*tasks, left))).request
             request = blocked.retry().request
@@ -199,7 +199,7 @@ def report(system: str, operation: Operation, **said: Any) -> TaskReport:
 @pytest.mark.parametrize(("reported", "said"), [(None, "3 records erased; the rest"), (True, "what it says of itself")])
 def test_work_before_a_failure_is_counted_as_unverified(outcome: Outcome, reported: object, said: str) -> None:
     left = report(
-        "billing", Operation.ERASE, outcome=None, failure="residue_found", found=5, changed=3, reported=reported
+        "billing", Operation.ERASE, outcome=None, failure="data_still_present", found=5, changed=3, reported=reported
     )
     ended = a_request(State.CLOSED, outcome=outcome, tasks=(left,))
     ((_, fields),) = closing_letter(ended)
@@ -356,9 +356,9 @@ STATED: dict[str, Any] = {"outcome": "amended", "stated": True, "by_category": {
 @pytest.mark.parametrize(
     ("outcome", "corrected", "says"),
     [
-        (Outcome.FULFILLED, (2,), "Your statement now stands beside it"),
-        (Outcome.PARTIALLY_FULFILLED, (2, 0), "Of your statements, in your order, number 2 stands beside no record"),
-        (Outcome.PARTIALLY_FULFILLED, (0,), "What you stated stands beside no record"),
+        (Outcome.FULFILLED, (2,), "Your statement is now kept with it"),
+        (Outcome.PARTIALLY_FULFILLED, (2, 0), "Of your statements, in your order, number 2 was added to no record"),
+        (Outcome.PARTIALLY_FULFILLED, (0,), "Your statement was added to no record"),
     ],
 )
 def test_statement_is_reported_as_no_correction(outcome: Outcome, corrected: tuple[int, ...], says: str) -> None:
@@ -370,7 +370,7 @@ def test_statement_is_reported_as_no_correction(outcome: Outcome, corrected: tup
     assert "every system" not in answer(request)
     [(_, known)] = closing.closing_letter(request)
     assert known.get("cause") == (None if outcome is Outcome.FULFILLED else "unstated")
-    assert ("your statement stands beside 2 records" in done(reports)) is any(corrected)
+    assert ("your statement was added to 2 records" in done(reports)) is any(corrected)
 
 
 def test_whom_a_system_has_without_what_is_wrong_is_found_there() -> None:

@@ -25,17 +25,16 @@ from pydantic import SecretStr
 import services
 import shared
 from services.console import plots
-from services.intake.queries.answer_figures import means
-from services.intake.queries.sla import OnTime, burn_down
+from services.intake.queries.sla import OnTime, burn_down, means
 from shared.domain.errors import (
     AnswerMalformed,
-    BlastRadius,
     ColumnUnmapped,
     DoneBefore,
-    ForeignHit,
+    LimitExceeded,
     Misconfigured,
     Refused,
     TableMissing,
+    WrongPersonMatch,
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
@@ -198,14 +197,14 @@ def test_work_before_a_failure_is_reported_in_counts_with_their_verification() -
 
 
 def test_a_limit_without_a_number_cannot_be_confirmed() -> None:
-    assert why_of(BlastRadius("too many")) == {"sentence": "too many"}
+    assert why_of(LimitExceeded("too many")) == {"sentence": "too many"}
 
 
 @pytest.mark.parametrize(
     "said", ["held by ada@example.org", "found +49 30 901820", "found 49309018200", "a\u202eb", ""]
 )
 def test_what_could_hold_somebodys_data_is_said_in_general(said: str) -> None:
-    assert sentence_of(ForeignHit(said)) == GENERAL
+    assert sentence_of(WrongPersonMatch(said)) == GENERAL
 
 
 def test_a_sentence_is_one_line_and_not_long() -> None:

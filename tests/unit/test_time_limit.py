@@ -476,9 +476,9 @@ def test_an_answer_never_comes_before_its_question() -> None:
 
 
 def test_a_proof_to_come_is_refused_by_its_place() -> None:
-    assert INSTANTS.proved(None, NOW, "proofs.1.proved_at") == NOW
+    assert INSTANTS.happened(None, NOW, "proofs.1.proved_at") == NOW
     with pytest.raises(BadRequest) as refusal:
-        INSTANTS.proved(NOW + timedelta(days=1), NOW, "proofs.1.proved_at")
+        INSTANTS.happened(NOW + timedelta(days=1), NOW, "proofs.1.proved_at")
     assert refusal.value.field == "proofs.1.proved_at"
 
 

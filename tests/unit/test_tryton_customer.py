@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import ForeignHit, GroundUnknown
+from shared.domain.errors import GroundUnknown, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.systems.engine.keeping import Keeping
@@ -143,7 +143,7 @@ CASES: dict[str, tuple[list[Identity], list[Customer], list[int] | str]] = {
 @pytest.mark.parametrize(("identities", "hits", "expected"), CASES.values(), ids=CASES.keys())
 def test_who_is_the_subject(identities: list[Identity], hits: list[Customer], expected: list[int] | str) -> None:
     if expected == FOREIGN:
-        with pytest.raises(ForeignHit):
+        with pytest.raises(WrongPersonMatch):
             proven("crm", identities, hits)
     else:
         assert [found.party["id"] for found in proven("crm", identities, hits)] == expected
@@ -173,7 +173,38 @@ def test_value_that_is_not_declared_is_not_known(said: object) -> None:
             assert None in places.swept({**known, name: value}).states
 
 
-@pytest.mark.parametrize("ended", [{"year": 2025, "month": 3, "day": 1}, None])
+LEFT, AHEAD = {"year": 2025, "month": 3, "day": 1}, datetime(2027, 1, 1, tzinfo=UTC)
+FLAGS = {"restricted": False, "marketing_opt_out": False, "name": "Ada", "active": True, "replaced_by": None}
+
+
+@pytest.mark.parametrize(
+    ("said", "numbers", "credit", "lasts"),
+    [
+        ("none", [held(Y20, Y24)], "0.00", False),
+        ("none", [held(Y20, Y24), held(Y22)], None, True),
+        ("none", [held(Y20, AHEAD)], None, True),
+        ("none", [has_phone()], "4.50", True),
+        (None, [held(Y20)], None, True),
+        ("ended", [held(Y20, Y24)], None, False),
+        ("ended", [held(Y20)], None, None),
+        ("ended", [], "4.50", None),
+    ],
+)
+def test_number_in_use_or_credit_is_a_contract(
+    said: str | None, numbers: list[tuple[str, dict[str, Any]]], credit: str | None, *, lasts: bool | None
+) -> None:
+    """Where the contract is said to have ended, that contradicts it, and a person decides."""
+    amount = {"__class__": "Decimal", "decimal": credit} if credit else None
+    customer = party(1, *numbers)
+    facts = {"contract": said, "contract_ended_on": LEFT, "credit": amount}
+    customer = replace(customer, parties=[{**customer.party, **FLAGS, **facts}])
+    places = Places(DeclaredGrounds(credit="credit"))
+    [record] = places.parties(customer, replace(task(Operation.ERASE, MAIL), at=Y26), data=True)
+    assert record.states == (lasts,)
+    assert (credit in (record.data or ())) is bool(credit)
+
+
+@pytest.mark.parametrize("ended", [LEFT, None])
 def test_rows_of_a_party_stay_as_long_as_a_rule_keeps_the_party(ended: dict[str, int] | None) -> None:
     """A contact has no date of its own. Where the party has none either, a person decides."""
     signed = all_signed(signed_policy())
@@ -182,10 +213,9 @@ def test_rows_of_a_party_stay_as_long_as_a_rule_keeps_the_party(ended: dict[str,
     policy = signed.with_other(
         rules={**signed.rules, "account_84m": rule}, categories={**signed.categories, "account": account}
     )
-    flags = {"restricted": False, "marketing_opt_out": False, "name": "Ada", "active": True, "replaced_by": None}
     said = {"contract": "ended" if ended else "none", "contract_ended_on": ended}
     customer = Customer(
-        [{"id": 1, "code": "K1", **flags, **said}],
+        [{"id": 1, "code": "K1", **FLAGS, **said}],
         {
             CONTACT: [{"id": 2, **HAS_ADA[1]}, {"id": 3, **HAS_BOB[1]}],
             ASSIGNMENT: [],

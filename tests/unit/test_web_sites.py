@@ -27,7 +27,7 @@ from services.console.settings import ConsoleSettings
 from services.intake.access.auth import Caller
 from services.intake.access.grant import Grant
 from services.intake.access.quota import Rate
-from services.intake.api.door import Door
+from services.intake.api.admission import Admission
 from services.intake.core.errors import BadRequest, TooLarge, UnsupportedType
 from services.intake.core.schemas import MalformedBody, read_json
 from services.intake.settings import IntakeSettings
@@ -154,8 +154,8 @@ async def post(error: Exception) -> httpx.Response:
         return Caller("0" * 12, "channel", "portal", "portal-1", Grant())
 
     keys: Any = SimpleNamespace(caller=caller)
-    door = Door(Breaks(ValueError()), {"/v1/requests": Breaks(error)}, keys, IntakeSettings(), AsyncMock())
-    transport = httpx.ASGITransport(door, raise_app_exceptions=False)
+    admission = Admission(Breaks(ValueError()), {"/v1/requests": Breaks(error)}, keys, IntakeSettings(), AsyncMock())
+    transport = httpx.ASGITransport(admission, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://intake") as client:
         return await client.post("/v1/requests", json={})
 

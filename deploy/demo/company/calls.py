@@ -11,7 +11,7 @@ from deploy.demo.company.people import CHARACTERS, STAGED
 
 ANONYMOUS = "anonymous"
 SPELLINGS = ("+", "+", "+", "00", "00", "", "000")
-"""Prefixes that a switch puts before the country code, by frequency."""
+"""Prefixes that a switch adds to the country code, by frequency."""
 _DEVICES = ("Yealink SIP-T46U 108.86.0.70", "Grandstream GXP2170 1.0.11.64", "Linphone/5.2.6 (belle-sip/5.3.0)")
 _TRUNK = "Interconnect-SBC/7.4"
 _ON_NET, _OUTGOING, _ANSWERED, _WITHHELD = 0.35, 0.55, 0.82, 0.02

@@ -27,9 +27,9 @@ _SIGNED_BY: Final = re.compile(r"\bheader\.[di]\s*=\s*\S*?([a-z0-9.-]+)(?=[\s;]|
 
 
 def senders(mail: Message, ours: Collection[str]) -> dict[str, str]:
-    """Addresses that it says it is from, or wants the answer at, with their names; never an address of ours.
+    """Returns the addresses in ``From`` and ``Reply-To``, with their names; never one of our addresses.
 
-    The first is whom it says it is from: a form of our own says in ``Reply-To`` who has filled it in.
+    The first is whom it says it is from: our own form says in ``Reply-To`` who has filled it in.
     """
     found: dict[str, str] = {}
     for line in (*all_of(mail, "From"), *all_of(mail, "Reply-To")):
@@ -42,7 +42,7 @@ def senders(mail: Message, ours: Collection[str]) -> dict[str, str]:
 def checked(mail: Message, exchangers: Collection[str]) -> tuple[Mapping[str, str], bool]:
     """Results of SPF, DKIM and DMARC, and whether they vouch for the domain in ``From``.
 
-    Only the topmost ``Authentication-Results`` counts, and only if an exchanger of ours has written it (RFC 8601).
+    Only the topmost ``Authentication-Results`` counts, and only if one of our exchangers has written it (RFC 8601).
     """
     said = raw(mail, "Authentication-Results")
     while (without := _ASIDE.sub(" ", said)) != said:

@@ -43,5 +43,5 @@ def _read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
         )
         return INCOMING.validate_json(done.stdout)
     except (subprocess.SubprocessError, ValueError) as error:
-        log.warning("a mail cannot be read, and is put before a person: %s", type(error).__name__)
+        log.warning("mail unreadable, needs a person: %s", type(error).__name__)
         return unreadable(raw, arrived_at, ours)

@@ -112,7 +112,7 @@ class Connection:
         """Starts IDLE."""
         self._client.idle()
 
-    def heard(self, seconds: float) -> bool:
+    def has_changed(self, seconds: float) -> bool:
         """Returns whether the server announced a change within so many seconds."""
         return any(len(each) > 1 and each[1] in {b"EXISTS", b"RECENT"} for each in self._client.idle_check(seconds))
 
@@ -192,7 +192,7 @@ class Reader:
             while not self._stopping.is_set() and waited < self._settings.idle_seconds:
                 self._heartbeats.beat(NAME)
                 step = min(_LISTEN_SECONDS, self._settings.idle_seconds - waited)
-                if await self._in_thread(partial(connection.heard, step)):
+                if await self._in_thread(partial(connection.has_changed, step)):
                     break
                 waited += step
             await self._in_thread(connection.listen_no_more)
@@ -232,7 +232,7 @@ class Reader:
     async def _read(self, connection: Connection, uid: int, tries: int) -> tuple[bytes, Incoming | None]:
         """Returns the original and its proposal; None if it was removed."""
         if tries > _TRIES:
-            log.warning("a mail could not be read, and a person is told: UID %d, tries %d", uid, tries - 1)
+            log.warning("mail unreadable, needs a person: UID %d, tries %d", uid, tries - 1)
             head = await self._head(connection, uid)
             return (head.raw, unreadable(head.raw, head.arrived_at, self._ours)) if head else (b"", None)
         mail = await self._in_thread(partial(connection.fetch, uid, self._settings.message_bytes))

@@ -12,7 +12,7 @@ from shared.domain.policy.rules import Ceiling
 from shared.domain.policy_files import SweepPolicy
 from shared.systems.sweepable import Counted
 
-PERSONS = 2
+APPROVERS = 2
 """The approvals needed to remove more than the policy's share in one night."""
 
 
@@ -75,7 +75,7 @@ class Known:
     @property
     def is_confirmed(self) -> bool:
         """Returns whether a stopped deletion has dual approval; it may have begun."""
-        return self.state in {State.STOPPED, State.SWEEPING} and len(self.confirmed_by) >= PERSONS
+        return self.state in {State.STOPPED, State.SWEEPING} and len(self.confirmed_by) >= APPROVERS
 
 
 def is_over(known: Known | None, night: date) -> bool:

@@ -223,7 +223,7 @@ class Night:
         self._policy = policy
         self._alive = alive
         self._copied = copied
-        self._spared: sweepable.Spared = {}
+        self._spared: sweepable.Exemptions = {}
 
     async def run(self, targets: Sequence[RetentionTarget]) -> None:
         """Counts these targets, then deletes or asks for approval.

@@ -34,7 +34,7 @@ def together(lines: Sequence[Line]) -> Sequence[Line]:
 class Item:
     """One item: what is said of it, in sentences and as a table; where it does not apply, why.
 
-    ``status``: the key of how it stands; in part: of some of what is held nobody has yet said it.
+    ``status``: the key of how it stands; in part: it is not yet stated for some of what is held.
     """
 
     id: str
@@ -69,7 +69,7 @@ class _Checklist:
         held = {name: _Kind(each.rows, each.systems, each) for name, each in known.items()}
         self._known = dict(sorted({**own, **held}.items()))
         self._request, self._policy = request, request.policy
-        self._told_to = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
+        self._receives = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
         self._undeclared = [name for name in self._known if not request.policy.category(name)]
         self._person = Person.of(request.country, known.values())
         self._words, self._texts, self._answer = words, words.texts, words.answer
@@ -171,7 +171,7 @@ class _Checklist:
                     *(self._words.contact(each.contact), ", ".join(map(self._words.kind, self._got_by(key)))),
                 ],
             )
-            for key, each in self._told_to.items()
+            for key, each in self._receives.items()
         ]
         if not lines:
             return self._by_policy("A15.c", self._answer("no_recipient"))
@@ -225,15 +225,15 @@ class _Checklist:
         if source is not ProvidedBy.PERSON:
             return self._texts.sources[source]
         from_us = "added" if held.added == held.rows else "added_some"
-        told = self._answer(from_us, count=held.added) if held.added else self._texts.sources[source]
+        said = self._answer(from_us, count=held.added) if held.added else self._texts.sources[source]
         fields = ", ".join(sorted(self._label(name, each) for each in held.ours))
-        return self._answer("but_fields", told=told, fields=fields) if fields else told
+        return self._answer("but_fields", source=said, fields=fields) if fields else said
 
     def _transfers(self) -> Item:
         """15(2): safeguards of transfers, recipient by recipient."""
         lines: list[Line] = [
             (None, [each.name, self._words.country(each.country), self._texts.safeguards[each.safeguard]])
-            for each in self._told_to.values()
+            for each in self._receives.values()
             if each.safeguard
         ]
         home = self._policy.controller.country
@@ -264,8 +264,8 @@ class _Checklist:
         lines: list[Line] = []
         for name, held in self._known.items():
             if held.found.withheld:
-                told = self._answer("withheld_rows", count=held.found.withheld)
-                lines.append((name, [self._words.kind(name), told]))
+                said = self._answer("withheld_rows", count=held.found.withheld)
+                lines.append((name, [self._words.kind(name), said]))
             for (hidden, whose), rows in sorted(held.found.hidden.items()):
                 why = self._answer(f"hidden_{whose}")
                 said = self._answer("hidden_field", field=self._label(name, hidden), why=why, count=rows)

@@ -59,7 +59,7 @@ def render(known: Mapping[str, Category], request: Request, files: Sequence[File
         texts=texts,
         page=texts.page,
         say=words,
-        told=words,
+        words=words,
         at=at,
         request=request,
         items=items,

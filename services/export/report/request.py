@@ -48,7 +48,7 @@ class Request:
 
     ``country``: where they live (ISO 3166), if said; ``language``: in which they are answered (ISO 639); ``zone``: in
     which they read times (IANA).
-    ``instructed``: a customer of ours has asked, who decides about the data and answers the person (Art. 28(3)(e)).
+    ``instructed``: a customer has asked, who decides about the data and answers the person (Art. 28(3)(e)).
     """
 
     request_id: UUID

@@ -15,9 +15,9 @@ class Kept:
     """One period of a category, named by its rule or ceiling: ``keeps`` in face of an erasure, or ends for everybody.
 
     ``anchor``: from what it counts, as the policy calls it; None: it lasts as long as a state. ``lasts``: whether that
-    state does, None where nobody says it of the person. ``first`` and ``last``: the day on which the oldest and the
-    newest of the person's rows goes, or until which it is kept, where the rows say from when it counts; ``undated``:
-    there are rows beside them that do not. ``anonymises``: they do not go, but tell of nobody any more.
+    state does, None if unknown. ``first`` and ``last``: the day on which the oldest and the newest of the person's rows
+    is deleted, or until which it is kept, where the rows say from when it counts; ``undated``: other rows do not.
+    ``anonymises``: they are not deleted, but identify no person any more.
     """
 
     name: str
@@ -35,8 +35,8 @@ class Kept:
 class Person:
     """The person of a report: where they live (ISO 3166), and which states that keep data last (None: not known).
 
-    ``anchors``: from when periods count, as the first and last of all that is held of them says it; ``undated``: of
-    which of these there is something beside it that does not say it.
+    ``anchors``: from when periods count, as the first and last of all that is held of them says it; ``undated``: those
+    of which some rows do not say it.
     """
 
     country: str | None
@@ -71,10 +71,10 @@ def periods_of(policy: Policy, held_as: str, held: Category, person: Person, tod
             yield _kept(policy, name, ceiling, held, person, keeps=False)
     category = policy.category(held_as)
     for rule in category.kept_by if category else ():
-        told = policy.rules[rule]
-        lasts = person.states.get(told.lasts_while) if told.lasts_while else None
-        if told.signed(today) and lasts is not False:
-            yield replace(_kept(policy, rule, told, held, person, keeps=True), lasts=lasts)
+        stated = policy.rules[rule]
+        lasts = person.states.get(stated.lasts_while) if stated.lasts_while else None
+        if stated.signed(today) and lasts is not False:
+            yield replace(_kept(policy, rule, stated, held, person, keeps=True), lasts=lasts)
 
 
 def dated(periods: Iterable[Kept]) -> list[Kept]:
@@ -103,8 +103,8 @@ def _kept(policy: Policy, name: str, rule: Rule | Ceiling, held: Category, perso
     first, last = ((day.last_day if keeps else day.purge_from) if day else None for day in days or (None, None))
     undated = held.dated[anchor] < held.rows if anchor in held.anchors else anchor in person.undated
     anonymises = isinstance(rule, Ceiling) and rule.then is AtCeiling.ANONYMISE
-    told = Kept(name, keeps, rule.anchor, rule.period, first=first, last=last)
-    return replace(told, undated=undated, anonymises=anonymises)
+    kept = Kept(name, keeps, rule.anchor, rule.period, first=first, last=last)
+    return replace(kept, undated=undated, anonymises=anonymises)
 
 
 def _moment(text: str) -> date:
@@ -128,25 +128,25 @@ class Periods:
         found = list(periods_of(self.policy, name, held, self.person, self.today))
         several = len(dated(found)) > 1
         if held.left and held.left == held.rows:
-            yield self.words.answer("left_as_told"), ""
+            yield self.words.answer("left_as_answered"), ""
             yield from ((self._how_long(each), self._days(each, several=several)) for each in dated(found))
             return
         yield from ((self._how_long(each), self._days(each, several=several)) for each in found)
         if held.left:
-            yield f"{self.words.answer('left_some', count=held.left)} {self.words.answer('left_as_told')}", ""
+            yield f"{self.words.answer('left_some', count=held.left)} {self.words.answer('left_as_answered')}", ""
         if is_undecided(self.policy, name, self.person, self.today):
             yield self.words.answer("undecided"), ""
         elif not found:
             yield self.words.answer("while_marketing" if name == LISTS else "no_period"), ""
 
-    def _law_of(self, kept: Kept) -> str | None:
-        """Returns the country whose law alone sets the rule."""
-        return self.policy.country_of(self.policy.rules[kept.name]) if kept.keeps else None
-
     def _how_long(self, kept: Kept) -> str:
-        """Words reason and period; a country's law is worded as a condition."""
-        country, told = self._law_of(kept), self._reason(kept)
-        return f"{self.words.answer('where_law', country=self.words.country(country))} {told}" if country else told
+        """Words reason and period; the countries of a rule are worded as a condition."""
+        countries = self.policy.countries_of(self.policy.rules[kept.name]) if kept.keeps else None
+        reason = self._reason(kept)
+        if not countries:
+            return reason
+        named = ", ".join(sorted(self.words.country(each) for each in countries))
+        return f"{self.words.answer('where_law', country=named)} {reason}"
 
     def _reason(self, kept: Kept) -> str:
         """Returns the reason; keeping while a state lasts is a condition, unless the data say that it does."""
@@ -165,7 +165,7 @@ class Periods:
         return f"{self.words.answer('keeps')} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
 
     def _days(self, kept: Kept, *, several: bool = False) -> str:
-        """The days of the oldest and the newest row; what is past is told as past, since the row is still there.
+        """Words the days of the oldest and the newest row; a past day is worded as past, since the row is still there.
 
         ``several``: other rules may keep some of the rows, so that it is only known when this one ends at the latest.
         """

@@ -1,4 +1,4 @@
-"""API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role, one holder and, of a channel, its bounds.
+"""Keeps API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role, one holder and, for a channel, its bounds.
 
 ``dsr api-key new --role ROLE --holder WHO`` makes one and prints it, once. Roles: ``channel`` submits and follows its
 own requests as far as its ``Grant`` goes, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the
@@ -40,7 +40,7 @@ _GRANT = ("max_level", "rights", "powers", "per_minute", "tenant")
 _KEYS = f"""
 SELECT key_id, hash, role, channel, holder, {", ".join(_GRANT)} FROM api_key
 WHERE key_id = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
-"""  # noqa: S608  # put together from texts of ours
+"""  # noqa: S608  # our texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,7 @@ class ApiKeys:
         self._asking: asyncio.Task[None] | None = None
 
     async def caller(self, token: str | None) -> Caller:
-        """Finds the caller of a bearer token.
-
-        Raises:
-            Unauthorised: it is none, is unknown, was revoked or has expired
-        """
+        """Finds the caller of a bearer token; raises ``Unauthorised``."""
         match = _TOKEN.fullmatch(token or "")
         if match is None:
             raise Unauthorised("send `Authorization: Bearer dsr_…` with an API key of this platform")
@@ -145,13 +141,13 @@ def portal(follows: UUID | None = None) -> Caller:
 
 
 def signed_in(holder: str, grant: Grant) -> Caller:
-    """A member of the privacy team who has signed in; ``grant``: what their roles allow."""
+    """Returns a signed-in member of the privacy team; ``grant``: what their roles allow."""
     key_id = PERSON + holder
     return Caller(key_id, "privacy", key_id, holder, grant)
 
 
 async def callers(connection: Connection, key_ids: Iterable[str], now: datetime) -> dict[str, Caller]:
-    """Callers by key id, without keys that were revoked or have expired."""
+    """Returns callers by key id, without keys that were revoked or have expired."""
     return {row[0]: _caller(row) for row in await connection.fetch(_KEYS, list(set(key_ids)), now)}
 
 
@@ -197,7 +193,7 @@ async def replace(dsn: str, key_id: str, now: datetime, **changed: object) -> st
     insert = f"""
         INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at, {", ".join(_GRANT)}, expires_at)
         SELECT $2, $3, role, channel, holder, $4, {taken} FROM intake.api_key WHERE key_id = $1
-    """  # noqa: S608  # put together from texts of ours
+    """  # noqa: S608  # our texts
     made = await _execute(dsn, insert, key_id, new_id, _hash(secret), now, *own.values()) == "INSERT 0 1"
     return f"dsr_{new_id}_{secret}" if made else None
 
@@ -238,7 +234,7 @@ def actor_of(key_id: str) -> str:
 
 
 def of_person(holder: str) -> UUID:
-    """The id under which the evidence has what a member of staff did about no request."""
+    """Returns the id under which the evidence records acts of a member of staff about no request."""
     return uuid5(NAMESPACE_URL, f"urn:dsr:person:{holder}")
 
 

@@ -44,11 +44,11 @@ class Grant:
 
     @classmethod
     def of(cls, level: Level, *powers: Power) -> "Grant":
-        """A key for every right that may state that level, and do this."""
+        """Returns a key for every right that may state that level, and do this."""
         return cls(level, powers=frozenset(powers))
 
     def at_most(self, level: Level) -> "Grant":
-        """The same, but no higher level than that."""
+        """Returns the same grant with no higher level than that."""
         return replace(self, level=min(self.level, level))
 
     def must(self, power: Power) -> None:

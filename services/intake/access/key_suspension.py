@@ -38,7 +38,7 @@ SELECT key_id FROM beyond UNION SELECT key_id FROM suspended_key WHERE key_id = 
 """
 _LIST = """
 SELECT s.key_id, coalesce(k.holder, regexp_replace(s.key_id, '^person:', '')) AS holder, s.suspended_at,
-       (SELECT count(*) FROM request r WHERE r.key_id = s.key_id AND r.suspended AND r.state <> 'closed') AS waiting
+       (SELECT count(*) FROM request r WHERE r.waits = 'key' AND r.key_id = s.key_id) AS waiting
 FROM suspended_key s LEFT JOIN api_key k USING (key_id)
 """
 
@@ -75,7 +75,7 @@ def begins_an_erasure(transition: Transition) -> bool:
 
 
 def pause(transition: Transition) -> Transition:
-    """The transition without the beginning of the work, which follows when the key is released."""
+    """Returns the transition without the start of the work, which follows when the key is released."""
     published = [event for event in transition.published if not isinstance(event, RequestVerified)]
     if any(isinstance(event, RequestVerified) and event.arrival for event in transition.published):
         published.insert(0, RequestReceived.about(transition.request))
@@ -83,12 +83,12 @@ def pause(transition: Transition) -> Transition:
 
 
 async def read(connection: Connection) -> list[SuspendedKey]:
-    """Every suspended key."""
+    """Returns every suspended key."""
     return [SuspendedKey(**row) for row in await connection.fetch(f"{_LIST} ORDER BY suspended_at")]
 
 
 async def read_one(connection: Connection, key_id: str) -> SuspendedKey:
-    """That suspended key; raises ``NotFound``."""
+    """Returns that suspended key; raises ``NotFound``."""
     row = await connection.fetchrow(f"{_LIST} WHERE s.key_id = $1", key_id)
     if row is None:
         raise NotFound("This API key is not suspended.")
@@ -96,12 +96,7 @@ async def read_one(connection: Connection, key_id: str) -> SuspendedKey:
 
 
 async def release(tx: UnitOfWork, key_id: str, holder: str, actor: str) -> None:
-    """Releases a key: all its erasures go on, and its hour begins again.
-
-    Raises:
-        NotFound: the key is not suspended.
-        SamePerson: it is the caller's own key.
-    """
+    """Releases a key: all its erasures go on, and its hour begins again; raises ``NotFound``, ``SamePerson``."""
     row = await read_one(tx.connection, key_id)
     if row.holder == holder:
         raise SamePerson("This is your own API key. Ask another member of the privacy team to release it.")

@@ -1,4 +1,4 @@
-"""Bounds how much one caller may ask for, and all together: the rest is refused and stores nothing."""
+"""Limits how much each caller, and all callers together, may ask for: the rest is refused and stores nothing."""
 
 import asyncio
 import ipaddress
@@ -12,7 +12,7 @@ _KNOWN = 10_000
 
 
 class Rate:
-    """Calls a second of each caller, with a burst (generic cell rate algorithm)."""
+    """Limits the calls a second of each caller, with a burst (generic cell rate algorithm)."""
 
     def __init__(self, per_second: float, burst_seconds: float) -> None:
         self._each = 1 / per_second
@@ -22,13 +22,12 @@ class Rate:
     def take(self, who: str, seconds: float = 0.0) -> None:
         """Counts a call, which takes the time of one at that rate, or so many seconds, all of them within the burst.
 
-        Raises:
-            TooManyCalls: they come faster than that.
+        Raises ``TooManyCalls``.
         """
-        self.must_have_room(who, seconds)
+        self.check_capacity(who, seconds)
         self.count(who, seconds)
 
-    def must_have_room(self, who: str, seconds: float) -> None:
+    def check_capacity(self, who: str, seconds: float) -> None:
         """Raises ``TooManyCalls`` where a call of so many seconds would come too soon; counts nothing."""
         now = asyncio.get_running_loop().time()
         ahead = max(self._until.get(who, 0.0) - now, 0.0) + seconds
@@ -44,7 +43,7 @@ class Rate:
 
 
 class Quota:
-    """Bounds what is held at a time; one caller takes at most half."""
+    """Limits what is held at a time; one caller takes at most half."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -52,12 +51,7 @@ class Quota:
         self._held: dict[str, int] = {}
 
     def take(self, who: str, amount: int) -> None:
-        """Holds more.
-
-        Raises:
-            TooManyCalls: this caller holds too much already.
-            Overloaded: all together do.
-        """
+        """Holds more; raises ``TooManyCalls``, ``Overloaded``."""
         held = self._held.get(who, 0) + amount
         if held > self._most // 2:
             raise TooManyCalls("too much that you sent is still under way; send it again when it is answered")

@@ -1,14 +1,17 @@
-"""An action: what a member of staff, or a channel, decides about something, as one row of the registry."""
+"""Defines an action: a decision of a member of staff, or a channel, about a thing; one row of the registry."""
 
+import tomllib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import isawaitable
-from typing import Any, Final, Literal, TypeVar
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
 from services.intake.access.auth import Caller
+from services.intake.actions.bodies import Nothing
 from services.intake.actions.deciding import Deciding
 from services.intake.letters import correspondence
 from services.intake.request.aggregate import Request, Transition
@@ -41,13 +44,13 @@ class Held:
 
     @property
     def request(self) -> Request:
-        """The request, where the action is about one."""
+        """Returns the request, if the action is about one."""
         requests: Requests = self.row
         return requests[UUID(self.key)]
 
 
 async def no_facts(_: Held) -> Pairs:
-    """Nothing to read first."""
+    """Returns no facts to read first."""
     return ()
 
 
@@ -55,24 +58,28 @@ async def _nothing(_: Held) -> Transition | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Same:
-    """Gives the same effects whatever the action is about."""
+class Text(NamedTuple):
+    """The words for staff about an action: its title on links and buttons, and what it will do."""
 
-    sentences: Sequence[str]
+    title: str
+    effects: Sequence[str] = ()
 
-    def __call__(self, _: Held) -> Sequence[str]:
-        return self.sentences
+
+TEXTS: Final = {
+    f"{kind}/{name}": Text(**said)
+    for kind, actions in tomllib.loads(Path(__file__).with_name("texts.toml").read_text("utf-8")).items()
+    for name, said in actions.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
     """One action: its form, who may take it, who approves it, and what it does.
 
-    - ``name`` is in its address, ``title`` on its link and button; ``effects`` say what it will do.
+    - ``of`` is its kind and name, as in ``texts.toml``; ``effects`` says what depends on the thing.
+    - ``may`` says whether it is offered now; ``apply`` does it, and has the last word.
     - ``body`` is its form; ``choices`` are values to choose from, ``known`` is what the form starts with, ``reads`` are
       facts to read first.
-    - ``may`` says whether it is offered now; ``apply`` does it, and has the last word.
     - ``power`` is what a person needs; with ``channel`` the channel that submitted the request may act too.
     - ``second`` says whether another person must approve it. The approval is void once ``about`` gives another text.
       ``target`` are fields that tell open proposals apart, ``shows`` fields that lists show: they identify no person.
@@ -80,12 +87,10 @@ class Action:
     - ``final``: it cannot be taken back. ``offered``: it can be taken through the API.
     """
 
-    name: str
-    title: str
-    body: type[BaseModel]
-    effects: Callable[[Held], Sequence[str]]
+    of: str
     apply: Callable[[Held, Any], Transition | Awaitable[Transition | None] | None]
     may: Callable[[Held], bool | Awaitable[bool]]
+    body: type[BaseModel] = Nothing
     power: Power = "handle"
     channel: bool = False
     second: Callable[[Held, Any], bool] = lambda _, __: False
@@ -95,29 +100,40 @@ class Action:
     choices: Mapping[str, Callable[[Held], Options | Awaitable[Options]]] = field(default_factory=dict)
     reads: Callable[[Held], Awaitable[Pairs]] = no_facts
     known: Callable[[Held], BaseModel | None] = lambda _: None
+    effects: Callable[[Held], Sequence[str]] = lambda _: ()
     proposed: str = "approval.proposed"
     meanwhile: Callable[[Held], Awaitable[Transition | None]] = _nothing
     final: bool = False
     offered: bool = True
 
     @property
+    def name(self) -> str:
+        """Returns its name, as in its address."""
+        return self.of.partition("/")[2]
+
+    @property
+    def title(self) -> str:
+        """Returns the words of its link and button."""
+        return TEXTS[self.of].title
+
+    @property
     def always(self) -> Sequence[str]:
         """Returns what it does, whatever it is about."""
-        return self.effects.sentences if isinstance(self.effects, _Same) else ()
+        effects = TEXTS[self.of].effects
+        return () if any("{" in each for each in effects) else effects
 
     @property
     def approving(self) -> Power:
-        """Power that an approver needs."""
+        """Returns the power that an approver needs."""
         return "release" if self.power == "release" else "approve"
 
+    def does(self, held: Held) -> list[str]:
+        """Returns what it will do about that thing."""
+        return [*(each.format(row=held.row) for each in TEXTS[self.of].effects), *self.effects(held)]
+
     def target_of(self, body: BaseModel) -> str:
-        """Which of several open proposals a body belongs to."""
+        """Returns which of several open proposals a body belongs to."""
         return " ".join(str(getattr(body, name)) for name in self.target)
-
-
-def saying(*sentences: str) -> Callable[[Held], Sequence[str]]:
-    """Effects that do not depend on the thing."""
-    return _Same(sentences)
 
 
 def by_two(_: Held, __: BaseModel) -> bool:
@@ -126,11 +142,8 @@ def by_two(_: Held, __: BaseModel) -> bool:
 
 
 def plain(*values: str) -> Options:
-    """Codes, each with itself in plain words as its label."""
+    """Labels codes with plain words."""
     return [(value, value.replace("_", " ")) for value in values]
-
-
-ANOTHER: Final = "A second person must approve it; until then nothing changes."
 
 
 async def noted(held: Held, name: str, words: str | None) -> dict[str, JsonValue]:
@@ -141,5 +154,5 @@ async def noted(held: Held, name: str, words: str | None) -> dict[str, JsonValue
 
 
 async def settled(value: T | Awaitable[T]) -> T:
-    """The value, once it is there."""
+    """Returns the value once it is there."""
     return await value if isawaitable(value) else value

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from services.intake.actions import approvals
-from services.intake.actions.action import ANOTHER, Action, Held, Options, by_two, plain, saying
+from services.intake.actions.action import Action, Held, Options, by_two, plain
 from services.intake.actions.bodies import Answer, Balancing, EndedPart, Nothing
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
@@ -32,7 +32,7 @@ SELECT detail FROM evidence.entry WHERE request_id = $1 AND action = 'task.concl
 
 
 async def words(tx: UnitOfWork, request: Request) -> dict[str, LetterField]:
-    """Facts of the letter about the approved answer; empty where no person has decided."""
+    """Returns the letter's facts about the approved answer; empty if no person has decided."""
     found = await approvals.last_approved(tx, request.request_id, [*_ANSWERS])
     content = await tx.vault.open_one(tx.connection, found[1]) if found else None
     return _words(tx, request, _ANSWERS[found[0]], Answer.model_validate_json(content)) if found and content else {}
@@ -71,8 +71,8 @@ async def _end_part(held: Held, said: EndedPart) -> Transition:
     request.must_not_wait_for_weighing()
     request.out_of_reach(said.system)
     held.means.reasons.judged("end_part", said.reason, said.article, request.right)
-    told = _words(held.tx, request, "end_part", said)
-    return request.end_part(said.system, said.reason, said.article, held.first or "", told)
+    words = _words(held.tx, request, "end_part", said)
+    return request.end_part(said.system, said.reason, said.article, held.first or "", words)
 
 
 async def _weigh(held: Held, said: Balancing) -> Transition:
@@ -116,13 +116,13 @@ async def _withdraw(held: Held, _: Nothing) -> Transition:
 
 
 def read_as(held: Held, fact: Fact) -> str:
-    """A fact as a member of staff reads it."""
+    """Returns a fact as a member of staff reads it."""
     zone = held.tx.policy.controller.zone
     return held.means.letters.words(fact, Reader(ENGLISH, zone, None))
 
 
 def _reasons(decision: Proposed, held: Held) -> Options:
-    """Each reason that the policy has for this right, with the articles by which it holds."""
+    """Yields the policy's reasons for this right, with the articles by which each holds."""
     known = held.means.reasons.of(decision).items()
     mine = [(code, each) for code, each in known if held.request.right in each.rights]
     return [
@@ -151,40 +151,22 @@ def _may_retry(held: Held) -> bool:
     return missing and not request.postponed and (request.allows("retry") or request.may_be_done_later)
 
 
-def _answer(  # each is another field of the action
-    decision: Proposed,
-    title: str,
-    effect: str,
-    apply: Callable[[Held, Any], Awaitable[Transition]],
-    may: Callable[[Held], bool] = _may_decide,
-    **more: Any,
+def _answer(
+    decision: Proposed, apply: Callable[[Held, Any], Awaitable[Transition]], may: Callable[[Held], bool], **more: Any
 ) -> Action:
-    """An action that answers a request, or a part of it, for a reason of the policy."""
+    """Returns an action that answers a request, or a part of it, for a reason of the policy."""
     fields: dict[str, Any] = {"body": Answer, "shows": ("reason", "article"), **more}
     choices = {"reason": partial(_reasons, decision), "article": partial(_articles, decision)}
     fields["choices"] = {**choices, **fields.get("choices", {})}
-    said, name = saying(ANOTHER, effect), decision.replace("_", "-")
     always: dict[str, Any] = {"second": by_two, "proposed": "decision.proposed", "final": True}
-    return Action(name=name, title=title, effects=said, apply=apply, may=may, **always, **fields)
+    return Action(f"requests/{decision.replace('_', '-')}", apply, may, **always, **fields)
 
 
 ACTIONS: Final[Sequence[Action]] = (
-    _answer(
-        "refuse",
-        "Refuse the request",
-        "Then it is answered as refused, with the reason, the article, and where to complain (Art. 12(4)).",
-        _answering("refuse"),
-    ),
-    _answer(
-        "answer_in_part",
-        "Answer in part",
-        "Then it is answered with what is done by then; the letter says what is missing and why.",
-        _answering("answer_in_part"),
-    ),
+    _answer("refuse", _answering("refuse"), _may_decide),
+    _answer("answer_in_part", _answering("answer_in_part"), _may_decide),
     _answer(
         "end_part",
-        "End the part of a retired system",
-        "Then nothing more is awaited of that system, and a letter tells the person why.",
         _end_part,
         lambda held: bool(_retired(held)),
         body=EndedPart,
@@ -193,52 +175,24 @@ ACTIONS: Final[Sequence[Action]] = (
         target=("system",),
     ),
     Action(
-        name="weigh",
-        title="Decide the objection",
-        body=Balancing,
-        effects=saying(
-            "The data stay restricted until a second person approves it.",
-            "If it is upheld, the processing ends; else a letter tells the person why not, before the restriction is"
-            " lifted (Art. 18(3)).",
-        ),
-        apply=_weigh,
-        may=lambda held: held.request.is_weighed and held.request.state is State.AWAITING_DECISION,
+        "requests/weigh",
+        _weigh,
+        lambda held: held.request.is_weighed and held.request.state is State.AWAITING_DECISION,
+        Balancing,
         second=by_two,
         shows=("finding",),
         proposed="objection.finding_proposed",
         final=True,
     ),
+    Action("requests/retry", _retry, _may_retry),
     Action(
-        name="retry",
-        title="Retry failed work",
-        body=Nothing,
-        effects=saying("Every system in which something is missing is asked again; nothing is done twice."),
-        apply=_retry,
-        may=_may_retry,
-    ),
-    Action(
-        name="override-wait",
-        title="Erase without waiting for other requests",
-        body=Nothing,
-        effects=saying(ANOTHER, "What is erased is in no copy that the person asked for."),
-        apply=_override,
-        may=lambda held: held.request.postponed and not held.request.opposed,
+        "requests/override-wait",
+        _override,
+        lambda held: held.request.postponed and not held.request.opposed,
         second=by_two,
         about=_waits_for,
         proposed="erasure.begin_proposed",
         final=True,
     ),
-    Action(
-        name="withdraw",
-        title="Record a withdrawal",
-        body=Nothing,
-        effects=saying(
-            "The request is closed, and the person gets a letter that says what had been done.",
-            "What was done stays done.",
-        ),
-        apply=_withdraw,
-        may=lambda held: held.request.allows("withdraw"),
-        channel=True,
-        final=True,
-    ),
+    Action("requests/withdraw", _withdraw, lambda held: held.request.allows("withdraw"), channel=True, final=True),
 )

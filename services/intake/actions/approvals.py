@@ -1,4 +1,4 @@
-"""Approvals: what one person has proposed, until a second one approves or rejects it; one table for every action."""
+"""Keeps approvals: one person proposes, a second one approves or rejects; one table for every action."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -52,7 +52,7 @@ class Approval(BaseModel):
 
 
 class Proposal(Approval):
-    """The same as it is stored.
+    """A proposal as it is stored.
 
     ``about``: it is void once this is another. ``body``: where its words are sealed; None: ``shown`` is all of it.
     """
@@ -61,12 +61,7 @@ class Proposal(Approval):
     body: UUID | None
 
     def must_wait_for(self, holder: str) -> None:
-        """Checks that this person may decide it.
-
-        Raises:
-            NotReady: it is decided already.
-            SamePerson: they have proposed it.
-        """
+        """Checks that this person may decide it; raises ``NotReady``, ``SamePerson``."""
         if self.state != "proposed":
             raise NotReady(f"this proposal is {self.state}: read the list of approvals again")
         if self.proposed_by == holder:
@@ -74,7 +69,7 @@ class Proposal(Approval):
 
 
 async def read(connection: Connection, approval_id: UUID, *, lock: bool = False) -> Proposal:
-    """The approval of that id; raises ``NotFound``."""
+    """Returns the approval of that id; raises ``NotFound``."""
     row = await connection.fetchrow(f"{_READ} FOR UPDATE" if lock else _READ, approval_id)
     if row is None:
         raise NotFound("no approval of that id")
@@ -88,12 +83,12 @@ async def waiting(
     after: UUID | None = None,
     limit: int = 200,
 ) -> list[Proposal]:
-    """Open proposals, the oldest first: about one thing, about one kind, or all."""
+    """Returns open proposals, oldest first: about one thing, about one kind, or all."""
     return [_approval(row) for row in await connection.fetch(_LIST, kind, subject, after, limit)]
 
 
 async def same(held: Held, kind: str, action: Action, said: BaseModel) -> Proposal | None:
-    """The open proposal of the very same; another one of the same target is replaced."""
+    """Returns the open proposal with the same body; another one of the same target is replaced."""
     known = (kind, held.key, action.name, action.target_of(said))
     row = await held.tx.connection.fetchrow(_OF_ONE, *known)
     if row is None:
@@ -125,7 +120,7 @@ async def propose(held: Held, kind: str, action: Action, said: BaseModel) -> Pro
 
 
 async def body_of(tx: UnitOfWork, action: Action, found: Proposal) -> BaseModel:
-    """The proposed body; raises ``Shredded`` where it is no longer kept."""
+    """Returns the proposed body; raises ``Shredded`` if it is no longer kept."""
     if found.body is None:
         return action.body.model_validate(found.shown)
     content = await tx.vault.open_one(tx.connection, found.body)
@@ -156,14 +151,8 @@ async def forget(tx: UnitOfWork, request_id: UUID, *actions: str) -> None:
     await tx.connection.execute(query, request_id, list(actions))
 
 
-async def drop(tx: UnitOfWork, subject: UUID, action: str) -> None:
-    """Withdraws the open proposals of that action."""
-    query = "UPDATE approval SET state = 'replaced' WHERE subject = $1 AND action = $2 AND state = 'proposed'"
-    await tx.connection.execute(query, str(subject), action)
-
-
 async def last_approved(tx: UnitOfWork, request_id: UUID, actions: Sequence[str]) -> tuple[str, UUID] | None:
-    """The last of these actions that was approved, and where its words are sealed."""
+    """Returns the last approved of these actions, and where its words are sealed."""
     row = await tx.connection.fetchrow(
         "SELECT action, body FROM approval WHERE request_id = $1 AND action = ANY($2) AND state = 'approved'"
         " ORDER BY decided_at DESC LIMIT 1",

@@ -32,12 +32,6 @@ class ProofRevoked(Strict):
     )
 
 
-class ProofConfirmed(Strict):
-    """Links and codes that were stopped are the requester's after all."""
-
-    note: Text | None = Field(default=None, title="How you know", description="For the privacy team; kept sealed")
-
-
 class ContactConfirmed(Strict):
     """The contact on file of an account has confirmed the request by a link."""
 
@@ -142,7 +136,7 @@ class Balancing(Strict):
     explanation: Text = Field(title="Why", description="The person reads it, unless the objection is upheld")
 
 
-class LimitExceeded(Strict):
+class LimitConfirmation(Strict):
     """One request may touch as much of a system as its task has found, though that is beyond a limit."""
 
     system: System = Field(description="the system whose task waits")
@@ -154,7 +148,7 @@ class ManualResult(Strict):
 
     system: System = Field(
         description="the system whose task has `failure`: `not_supported` or `system_retired`, or `not_searched`:"
-        " `held_by_others`, `line_shared` or `no_longer_theirs`"
+        " `shared_identifier`, `line_shared` or `no_longer_theirs`"
     )
     found: Count = Field(description="rows or objects of the subject's that were there; 0: nothing was")
     changed: Count = Field(description="how many of them were erased or changed; 0 for a copy")

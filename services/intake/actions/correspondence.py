@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from services.intake.actions.action import Action, Held, Options, Pairs, saying
-from services.intake.actions.bodies import Nothing
+from services.intake.actions.action import Action, Held, Options, Pairs
 from services.intake.actions.stopped import of_row
 from services.intake.delivery import handling
 from services.intake.delivery.handling import AnotherWay, GivenUp
@@ -19,7 +18,7 @@ from services.intake.submission.entered import Entered
 
 
 def _for_a_person(held: Held) -> bool:
-    return bool(held.row.state == "person")
+    return bool(held.row.state == "needs_attention")
 
 
 def _ways(held: Held) -> Options:
@@ -74,62 +73,43 @@ LETTERS: Final = of_row(
     lambda tx, key: handling.read(tx.connection, UUID(key)),
     lambda row: str(row.state),
     Action(
-        name="mark-posted",
-        title="Mark as posted",
-        body=Nothing,
-        effects=saying(
-            "The person is informed from today: an answer is given, a time limit stops, a restriction may be lifted."
-        ),
-        apply=lambda held, _: handling.posted(held.tx, held.means.letters, held.row, held.caller.actor),
-        may=lambda held: held.row.way == "post" and held.row.state == "waiting",
+        "letters/mark-posted",
+        lambda held, _: handling.posted(held.tx, held.means.letters, held.row, held.caller.actor),
+        lambda held: held.row.way == "post" and held.row.state == "waiting",
         reads=_of_letter,
         final=True,
     ),
     Action(
-        name="deliver",
-        title="Deliver again",
-        body=AnotherWay,
+        "letters/deliver",
+        lambda held, said: handling.deliver(held.tx, held.row, said, held.caller.actor),
+        _for_a_person,
+        AnotherWay,
         effects=_where_it_goes,
-        apply=lambda held, said: handling.deliver(held.tx, held.row, said, held.caller.actor),
-        may=_for_a_person,
         choices={"way": _ways},
         reads=_of_letter,
     ),
     Action(
-        name="give-up",
-        title="Stop delivery",
-        body=GivenUp,
+        "letters/give-up",
+        lambda held, said: handling.give_up(held.tx, held.means.letters, held.row, said, held.caller.actor),
+        _for_a_person,
+        GivenUp,
         effects=_ends,
-        apply=lambda held, said: handling.give_up(held.tx, held.means.letters, held.row, said, held.caller.actor),
-        may=_for_a_person,
         reads=_of_letter,
         final=True,
     ),
     titled=lambda held: f"Letter: {held.row.kind.replace('_', ' ')}",
 )
 CONFIRM: Final = Action(
-    name="confirm",
-    title="Create a request",
-    body=Entered,
-    effects=saying(
-        "It becomes a request, or several as one case, received when the mail reached us and answered by e-mail.",
-        "An acknowledgement goes out in the same thread. It proves nothing: the requester is asked by a link.",
-        "Where the sender asks for another person, enter no address of the sender: it would find the sender's own"
-        " data. Enter such a request as one that came by post.",
-    ),
-    apply=lambda held, said: held.means.mail.confirm(held.tx, held.row.mail_id, said, held.caller),
-    may=_is_open,
+    "mail/confirm",
+    lambda held, said: held.means.mail.confirm(held.tx, held.row.mail_id, said, held.caller),
+    _is_open,
+    Entered,
 )
 DISMISS: Final = Action(
-    name="dismiss",
-    title="Dismiss the mail",
-    body=Dismissed,
-    effects=saying(
-        "Of what is no request its key, the reason and your name are kept, and its words are destroyed here.",
-        "The mailbox stays as it is.",
-    ),
-    apply=lambda held, said: held.means.mail.dismiss(held.tx, held.row.mail_id, said, held.caller),
-    may=_is_open,
+    "mail/dismiss",
+    lambda held, said: held.means.mail.dismiss(held.tx, held.row.mail_id, said, held.caller),
+    _is_open,
+    Dismissed,
     final=True,
 )
 MAIL: Final = of_row(
@@ -144,14 +124,12 @@ MAIL: Final = of_row(
 DIGESTS: Final = of_row(
     "recipient-digests",
     lambda tx, key: digests.find(tx.connection, UUID(key)),
-    lambda row: "sent" if row.told_at else "waiting",
+    lambda row: "sent" if row.notified_at else "waiting",
     Action(
-        name="record-reply",
-        title="Record the recipient's reply",
-        body=RecipientReply,
-        effects=saying("It holds for every request that the digest tells of. They get no more reminders."),
-        apply=lambda held, said: digests.hear(held.tx, held.row, said.reply, held.caller),
-        may=lambda held: held.row.told_at is not None,
+        "recipient-digests/record-reply",
+        lambda held, said: digests.record_reply(held.tx, held.row, said.reply, held.caller),
+        lambda held: held.row.notified_at is not None,
+        RecipientReply,
     ),
     titled=lambda held: f"Digest for {held.row.recipient}",
 )

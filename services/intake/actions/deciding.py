@@ -47,12 +47,12 @@ class Deciding:
         return Proving(self.identity, self.instants)
 
     async def read(self, request_id: UUID, caller: Caller) -> Request:
-        """The request, for the channel that submitted it and for the privacy team."""
+        """Returns the request, for the channel that submitted it and for the privacy team."""
         async with self.unit_of_work.pool.acquire() as connection:
             return await visible(connection, await repository.read(connection, request_id), caller)
 
     async def awaited(self, request: Request) -> list[UUID]:
-        """The open requests of the same person for which an erasure, or what goes with a consent, waits."""
+        """Returns the open requests of the same person for which an erasure, or what a consent kept, waits."""
         may_wait = request.postponed or request.right is Right.CONSENT_WITHDRAWAL
         if not may_wait or request.state is State.CLOSED:
             return []
@@ -60,31 +60,29 @@ class Deciding:
             return (await other_requests.awaited_by(connection, [request.request_id])).get(request.request_id, [])
 
     async def repeated(self, request: Request) -> list[other_requests.SameAsked]:
-        """The other open requests by which the same person asks for the same, where it is open."""
+        """Returns the other open requests of the same person for the same, if it is open."""
         if request.state is State.CLOSED:
             return []
         async with self.unit_of_work.pool.acquire() as connection:
             return await other_requests.repeated(connection, request.request_id)
 
     async def case_of(self, request: Request) -> list[Request]:
-        """The requests of the same message, itself included; empty where it came alone."""
+        """Returns the requests of the same message, including itself; empty if it came alone."""
         if request.case_id is None:
             return []
         async with self.unit_of_work.pool.acquire() as connection:
             return await repository.read_case(connection, request.case_id)
 
     async def read_letters(self, request_id: UUID, caller: Caller, code: str | None) -> list[dict[str, object]]:
-        """The letters of a request: for who has their code, for the privacy team, and for the channel that submitted.
+        """Returns the letters of a request, for callers with its code, the privacy team and the channel it came by.
 
         A closed erasure leaves the channel nothing to know the requester by, so there it needs the code.
 
-        Raises:
-            Forbidden: an erasure is closed, and the channel has not shown the code.
-            Shredded: they were kept for as long as they may be.
+        Raises ``Forbidden``, ``Shredded``.
         """
         async with self.unit_of_work.begin() as tx:
             request = await repository.read(tx.connection, request_id)
-            shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
+            shown = caller.role == "channel" and correspondence.is_letter_code(tx.vault.keyring, request_id, code or "")
             shown = shown and request is not None and request.tenant == caller.grant.tenant
             shown = shown and request is not None and request.channel not in SENT_TO  # whose code no letter has
             shown = shown or caller.follows == request_id
@@ -115,7 +113,7 @@ async def _theirs(connection: Connection, request: Request, caller: Caller) -> b
 
 
 async def visible(connection: Connection, request: Request | None, caller: Caller) -> Request:
-    """The request, for the privacy team and for the channel that submitted it, by whichever key of the same tenant.
+    """Returns the request, for the privacy team and for keys of the channel and tenant that submitted it.
 
     The portal also sees the request that its session has proved.
     """

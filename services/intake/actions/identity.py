@@ -1,19 +1,18 @@
-"""Actions about who asks: proof that a person enters, confirms or revokes.
+"""Actions about who asks: proof that a person enters or revokes.
 
 A proof of an answered request is revoked by two people, and its package is withheld from the proposal on. What was
-fetched or changed by it is then an incident (Art. 33).
+fetched or changed by it is then an incident (Art. 33). If it was theirs after all, the proposal is rejected.
 """
 
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from pydantic import JsonValue
 
-from services.intake.actions import approvals
-from services.intake.actions.action import Action, Held, Options, noted, saying
-from services.intake.actions.bodies import ContactConfirmed, ProofConfirmed, ProofRevoked
+from services.intake.actions.action import Action, Held, Options, noted
+from services.intake.actions.bodies import ContactConfirmed, ProofRevoked
 from services.intake.core.errors import BadRequest
 from services.intake.core.metrics import REQUESTS
 from services.intake.core.schemas import IdentityProof, Verification
@@ -24,6 +23,7 @@ from services.intake.letters import correspondence
 from services.intake.packages import releases
 from services.intake.request.aggregate import Request, Transition, asks_for
 from services.intake.request.lifecycle import State
+from services.intake.request.same_person import UNKNOWN
 from services.intake.store import lookup, other_requests
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.identities import Identity, IdentityType
@@ -65,9 +65,7 @@ async def stated(held: Held, _: object) -> str:
 async def verify(held: Held, said: Verification) -> Transition:
     """The requester has proved who they are: work begins, or goes on with what had waited for that.
 
-    Raises:
-        BadRequest: that much proof is not enough for anything of it.
-        IllegalTransition: another person has proved a part of it before.
+    Raises ``BadRequest``, ``IllegalTransition``.
     """
     tx, request, means = held.tx, held.request, held.means
     request.must_be_ours()
@@ -112,34 +110,14 @@ async def _confirm_on_file(held: Held, said: ContactConfirmed) -> Transition:
     unproved = [i for i in await stated_by(held) if i.type is IdentityType.EMAIL and i.level == NOTHING]
     await correspondence.seal(held.tx, held.request, "identities", DROPPED, encode_identities(unproved))
     await correspondence.seal(held.tx, held.request, "identities", "requester", encode_identities([theirs]))
-    await lookup.enter(held.tx, [(held.request.request_id, [theirs])])
+    await lookup.enter(held.tx, [(held.request.request_id, [theirs], UNKNOWN)])
     return verified
-
-
-async def _confirm(held: Held, said: ProofConfirmed) -> Transition:
-    """Stopped links and codes are the requester's: they are good again, and a withheld package is checked again.
-
-    Raises:
-        BadRequest: no link or code has ended, or the key is gone under which the note would be kept.
-    """
-    tx, request = held.tx, held.request
-    if "disowned" in await _stopped(held):
-        await approvals.drop(tx, request.request_id, REVOKE)
-    if not await stopped.lift(tx, held.means.identity.links.failures, request.request_id):
-        raise BadRequest(f"no link and no code of it has ended; a wrong proof is revoked ({REVOKE})")
-    if said.note and not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
-        raise BadRequest("the key of that person is gone, so no note can be kept: leave it out", "note")
-    detail = {"holder": held.caller.holder, **await noted(held, "proof_lift", said.note)}
-    if request.state is State.CLOSED and request.package_fault is not None:
-        request = replace(request, package_fault=await _check_package(tx, request))
-    return request.noted("proof.lifted", **detail)
 
 
 async def _revoke(held: Held, said: ProofRevoked) -> Transition:
     """A proof was wrong: from now on it counts for nothing, and what was found by it is dropped.
 
-    Raises:
-        BadRequest: nothing is proved of an identity of that field.
+    Raises ``BadRequest``.
     """
     tx, request = held.tx, held.request
     request.must_be_ours()
@@ -147,15 +125,16 @@ async def _revoke(held: Held, said: ProofRevoked) -> Transition:
     detail: dict[str, JsonValue] = {"identity": said.identity, "holder": held.caller.holder}
     detail |= await noted(held, "taken_back", said.note)
     if request.state is State.CLOSED:
-        if any(task.changed or task.uncounted for task in request.tasks or ()):
+        if any(task.changed or task.count_unknown for task in request.tasks or ()):
             await incidents.open_one(tx, request.request_id, request.request_id, Fault.NOT_PROVED, downloads=0)
         request = replace(request, package_fault=await _check_package(tx, request))
     return request.noted("proof.taken_back", **detail)
 
 
 async def _doubted(held: Held) -> Transition:
-    """From the first person's word on the package is withheld; once it is rejected it is checked again."""
+    """A proposal withholds the package; its rejection says that the proof was theirs, so links are good again."""
     request = held.request
+    await stopped.lift(held.tx, request.request_id)
     return Transition(replace(request, package_fault=await _check_package(held.tx, request)))
 
 
@@ -184,30 +163,9 @@ async def _known(tx: UnitOfWork, request: Request) -> SubjectData | None:
     return (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
 
 
-async def _stopped(held: Held) -> Sequence[stopped.Why]:
-    return await stopped.why(held.tx.connection, held.means.identity.links.failures, held.request.request_id)
-
-
-async def _is_stopped(held: Held) -> bool:
-    return bool({*await _stopped(held)} & {"disowned", "wrong_codes"})
-
-
 async def _why_stopped(held: Held) -> list[tuple[str, str]]:
-    return [("Waits for a person", WHY[each]) for each in await _stopped(held)]
-
-
-def _confirms(held: Held) -> list[str]:
-    return [*_confirming(answered=held.request.state is State.CLOSED)]
-
-
-def _confirming(*, answered: bool) -> Iterator[str]:
-    yield "Links and codes that were sent, and are not used or expired, are good again; wrong ones are counted again."
-    if answered:
-        yield "A proposal to revoke a proof of it ends, and a package that is withheld for that is checked again."
-    else:
-        yield "A proof that was revoked stays so: they prove it once more, by a link, a code, or you."
-    yield "One person is enough. First ask by a way that is on file, and that is not the one in doubt."
-    yield "If it was not theirs, revoke the proof instead."
+    found = await stopped.why(held.tx.connection, held.means.identity.links.failures, held.request.request_id)
+    return [("Waits for a person", WHY[each]) for each in found]
 
 
 def _methods(held: Held) -> Options:
@@ -223,16 +181,10 @@ def _may_verify(held: Held) -> bool:
 
 ACTIONS: Final[Sequence[Action]] = (
     Action(
-        name="verify",
-        title="Verify identity",
-        body=Verification,
-        effects=saying(
-            "Everything that they have stated counts as proved, as far as the method proves it.",
-            "Work begins, or goes on, if that is enough.",
-            "For a copy, an erasure or a correction a second person must approve what a person has entered.",
-        ),
-        apply=verify,
-        may=_may_verify,
+        "requests/verify",
+        verify,
+        _may_verify,
+        Verification,
         channel=True,
         second=lambda held, _: entered_by_hand(held),
         about=stated,
@@ -241,26 +193,14 @@ ACTIONS: Final[Sequence[Action]] = (
         proposed="proof.proposed",
     ),
     Action(
-        name="confirm-on-file",
-        title="Record a confirmation by the contact on file",
-        body=ContactConfirmed,
-        effects=saying("Answers go to the contact on file."),
-        apply=_confirm_on_file,
-        may=lambda _: False,
-        channel=True,
-        offered=False,
+        "requests/confirm-on-file", _confirm_on_file, lambda _: False, ContactConfirmed, channel=True, offered=False
     ),
     Action(
-        name=REVOKE,
-        title="Revoke a proof",
-        body=ProofRevoked,
-        effects=saying(
-            "The identity counts as proved no more, and what was found by it alone is withheld.",
-            "What was fetched or changed by it already is recorded as an incident (Art. 33).",
-            "A second person must approve it where the request is answered; its package is withheld meanwhile.",
-        ),
-        apply=_revoke,
-        may=lambda held: held.request.role != "processor" and not held.request.anonymous,
+        f"requests/{REVOKE}",
+        _revoke,
+        lambda held: held.request.role != "processor" and not held.request.anonymous,
+        ProofRevoked,
+        reads=_why_stopped,
         channel=True,
         second=lambda held, _: held.request.state is State.CLOSED,
         target=("identity",),
@@ -268,14 +208,5 @@ ACTIONS: Final[Sequence[Action]] = (
         proposed="proof.doubted",
         meanwhile=_doubted,
         final=True,
-    ),
-    Action(
-        name="confirm-proof",
-        title="Confirm a stopped proof",
-        body=ProofConfirmed,
-        effects=_confirms,
-        apply=_confirm,
-        may=_is_stopped,
-        reads=_why_stopped,
     ),
 )

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from services.intake.actions.action import ANOTHER, Action, Held, Pairs, by_two, saying
+from services.intake.actions.action import Action, Held, Pairs, by_two
 from services.intake.actions.stopped import of_row
 from services.intake.incidents import record
 from services.intake.incidents.incident import IncidentClosed, IncidentFacts, Notified, RiskDecided
@@ -45,32 +45,18 @@ def _facts(held: Held, _: RiskDecided) -> str:
 
 ACTIONS: Final[Sequence[Action]] = (
     Action(
-        name="facts",
-        title="State the facts",
-        body=IncidentFacts,
-        effects=saying(
-            "You own the incident from now on; people who have handled its request cannot.",
-            "Earlier versions stay on record. If the facts change, the risk is decided again.",
-        ),
-        apply=lambda held, said: record.state(held.tx, held.row, said, held.caller),
-        may=_is_open,
+        "incidents/facts",
+        lambda held, said: record.state(held.tx, held.row, said, held.caller),
+        _is_open,
+        IncidentFacts,
         reads=_noted,
         known=lambda held: held.row.facts,
     ),
     Action(
-        name="decide",
-        title="Decide the risk",
-        body=RiskDecided,
-        effects=saying(
-            ANOTHER,
-            "Neither may have handled the request.",
-            "Then each requester that you name gets one letter, in their language (Art. 34).",
-            "If it was found later than stated at first, the 72 hours run from then.",
-        ),
-        apply=lambda held, said: record.decide(
-            held.tx, held.means.letters, held.row, said, held.caller, held.first or ""
-        ),
-        may=_is_open,
+        "incidents/decide",
+        lambda held, said: record.decide(held.tx, held.means.letters, held.row, said, held.caller, held.first or ""),
+        _is_open,
+        RiskDecided,
         second=by_two,
         about=_facts,
         reads=_reading,
@@ -78,23 +64,13 @@ ACTIONS: Final[Sequence[Action]] = (
         final=True,
     ),
     Action(
-        name="notified",
-        title="Record a notification",
-        body=Notified,
-        effects=saying(
-            "It is noted; nothing is sent.",
-            "The first notice to the authority ends the 72 hours. Noted after them it counts as late.",
-        ),
-        apply=lambda held, said: record.note(held.tx, held.row, said, held.caller),
-        may=_is_open,
+        "incidents/notified", lambda held, said: record.note(held.tx, held.row, said, held.caller), _is_open, Notified
     ),
     Action(
-        name="close",
-        title="Close the incident",
-        body=IncidentClosed,
-        effects=saying("Nothing can be added to it."),
-        apply=lambda held, said: record.close(held.tx, held.row, said, held.caller),
-        may=_is_open,
+        "incidents/close",
+        lambda held, said: record.close(held.tx, held.row, said, held.caller),
+        _is_open,
+        IncidentClosed,
         reads=_reading,
         final=True,
     ),

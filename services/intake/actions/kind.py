@@ -25,7 +25,7 @@ class Lock(Protocol):
 
 
 async def none(_: Held) -> Sequence[UUID]:
-    """The requests that most things become."""
+    """Returns no requests: most things do not become any."""
     return ()
 
 
@@ -50,12 +50,7 @@ class Kind:
     channels: bool = False
 
     def action(self, name: str, caller: Caller) -> Action:
-        """The action of that name.
-
-        Raises:
-            NotFound: there is none.
-            Forbidden: it is the privacy team's.
-        """
+        """The action of that name; raises ``NotFound``, ``Forbidden``."""
         found = self.actions.get(name)
         if found is None or not found.offered:
             known = ", ".join(sorted(each.name for each in self.actions.values() if each.offered))
@@ -85,7 +80,7 @@ class Offered(Possible):
 
 
 async def possible(means: Deciding, kind: Kind, key: str, caller: Caller) -> tuple[str, list[Possible]]:
-    """The version of something, and what the caller can decide about it as it stands."""
+    """Returns the version of a thing, and what the caller can decide about it now."""
     async with means.unit_of_work.begin() as tx:
         held = await kind.lock(means, tx, key, caller, acting=False)
         offered = [each for each in kind.actions.values() if each.offered]
@@ -96,7 +91,7 @@ async def possible(means: Deciding, kind: Kind, key: str, caller: Caller) -> tup
 async def offer(
     means: Deciding, kind: Kind, key: str, action: Action, caller: Caller, *, reading: bool
 ) -> tuple[Held, Offered, Pairs]:
-    """A thing, an action about it, and, where it is ``reading``, what is read first."""
+    """Returns a thing, an action about it, and, if it is ``reading``, what to read first."""
     async with means.unit_of_work.begin() as tx:
         held = await kind.lock(means, tx, key, caller, acting=False)
         possible = await settled(action.may(held))
@@ -105,7 +100,7 @@ async def offer(
 
 
 async def described(held: Held, action: Action) -> Possible:
-    """An action as it is offered: its schema names the values that can be chosen."""
+    """Returns an action as it is offered: its schema names the values that can be chosen."""
     schema: dict[str, Any] = action.body.model_json_schema()
     for name, offer in action.choices.items():
         options: Options = await settled(offer(held))
@@ -120,7 +115,7 @@ async def described(held: Held, action: Action) -> Possible:
     return Possible(
         name=action.name,
         title=action.title,
-        effects=[*action.effects(held)],
+        effects=action.does(held),
         final=action.final,
         needs=action.power,
         channel=action.channel,

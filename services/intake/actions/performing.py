@@ -48,12 +48,7 @@ async def act(
 
     The very same proposal of another person is approved by it; ``approves``: whether the caller may do that.
 
-    Raises:
-        NotFound: there is no such thing for this caller.
-        Forbidden: the caller may do no such thing, or owns an incident of the request.
-        PreconditionFailed: it has changed since that version.
-        SamePerson: a second person must approve what they have proposed.
-        IllegalTransition: it cannot be done as things stand.
+    Raises ``NotFound``, ``Forbidden``, ``PreconditionFailed``, ``SamePerson``, ``IllegalTransition``.
     """
     async with means.unit_of_work.begin() as tx:
         held = await kind.lock(means, tx, basis.key, basis.caller, acting=True)
@@ -79,11 +74,7 @@ async def act(
 async def approve(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller) -> Done:
     """Approves what another person has proposed: it is done; the approver once more gets the same answer.
 
-    Raises:
-        NotFound: there is no such proposal.
-        NotReady: it is decided already.
-        SamePerson: they have proposed it.
-        PreconditionFailed: what it was proposed for has changed since.
+    Raises ``NotFound``, ``NotReady``, ``SamePerson``, ``PreconditionFailed``.
     """
     async with means.unit_of_work.begin() as tx:
         held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
@@ -95,12 +86,7 @@ async def approve(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID,
 
 
 async def reject(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller) -> Done:
-    """Rejects a proposal, or takes one's own back; nothing is done.
-
-    Raises:
-        NotFound: there is no such proposal.
-        NotReady: it is decided already.
-    """
+    """Rejects a proposal, or takes one's own back; nothing is done; raises ``NotFound``, ``NotReady``."""
     async with means.unit_of_work.begin() as tx:
         held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
         if found.state != "rejected":
@@ -126,7 +112,7 @@ async def read(
 async def waiting(
     means: Deciding, kinds: Mapping[str, Kind], caller: Caller, found: Sequence[Proposal]
 ) -> list[tuple[Proposal, date | datetime | None]]:
-    """Those of these proposals that have not become void meanwhile, and by when they must be done."""
+    """Returns those of these proposals that are still valid, and their deadlines."""
     standing = []
     async with means.unit_of_work.begin() as tx:
         for each in found:
@@ -145,7 +131,7 @@ async def waiting(
 async def _proposed(
     means: Deciding, kinds: Mapping[str, Kind], tx: UnitOfWork, approval_id: UUID, caller: Caller
 ) -> tuple[Held, Kind, Action, Proposal]:
-    """The proposal, with what it is about: that is locked first, as everybody locks it."""
+    """Returns the proposal with its thing, which is locked first, as everywhere."""
     found = await approvals.read(tx.connection, approval_id)
     kind = kinds[found.kind]
     held = await kind.lock(means, tx, found.subject, caller, acting=True)
@@ -153,7 +139,7 @@ async def _proposed(
 
 
 async def _try(held: Held, action: Action, said: BaseModel) -> None:
-    """Does it and rolls it back: what would be refused once it is approved is refused when it is proposed."""
+    """Applies it and rolls it back, so that a proposal is refused for the same reasons as its approval."""
     savepoint = held.tx.connection.transaction()
     await savepoint.start()
     try:

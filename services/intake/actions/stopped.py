@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 from services.intake.access import key_suspension
 from services.intake.access.auth import Caller
 from services.intake.access.grant import Power
-from services.intake.actions.action import ANOTHER, Action, Held, by_two, saying
+from services.intake.actions.action import Action, Held, by_two
 from services.intake.actions.bodies import Nothing
 from services.intake.actions.deciding import Deciding
 from services.intake.actions.kind import Kind
@@ -139,27 +139,16 @@ HOLDS: Final = of_row(
     lambda tx, key: holds.read(tx.connection, UUID(key)),
     lambda row: "lifted" if row.lifted_at else "in_force",
     Action(
-        name="review",
-        title="Record a review",
-        body=HoldReviewed,
-        effects=saying(
-            "A hold that is needed stays until its next review.",
-            "One that is not needed ends with its review, from the day of that on; its owner does not end it alone.",
-        ),
-        apply=lambda held, said: held.means.holds.review(held.tx, held.row, said, held.caller),
-        may=lambda held: held.row.lifted_at is None,
+        "holds/review",
+        lambda held, said: held.means.holds.review(held.tx, held.row, said, held.caller),
+        lambda held: held.row.lifted_at is None,
+        HoldReviewed,
     ),
     Action(
-        name="lift",
-        title="Lift the hold",
-        body=Nothing,
+        "holds/lift",
+        lambda held, _: holds.lift(held.tx, held.row, _both(held), held.caller),
+        lambda held: held.row.lifted_at is None,
         power="release",
-        effects=saying(
-            ANOTHER,
-            "Then what was kept because of it alone is erased; what another rule keeps stays until the day of that.",
-        ),
-        apply=lambda held, _: holds.lift(held.tx, held.row, _both(held), held.caller),
-        may=lambda held: held.row.lifted_at is None,
         second=by_two,
         about=row,
         final=True,
@@ -170,26 +159,12 @@ SYSTEMS: Final = of_row(
     "systems",
     lambda tx, key: KnownSystem.read(tx.connection, key),
     lambda row: str(row.state),
+    Action("systems/quarantine", _quarantine, lambda held: held.row.state == "on", power="release"),
     Action(
-        name="quarantine",
-        title="Quarantine the system",
-        body=Nothing,
+        "systems/enable",
+        _enable,
+        lambda held: held.row.may_be_released,
         power="release",
-        effects=saying(
-            "Nothing is done in it from now on; what needs it waits, and may be answered in part without it.",
-            "It takes two people to enable it.",
-        ),
-        apply=_quarantine,
-        may=lambda held: held.row.state == "on",
-    ),
-    Action(
-        name="enable",
-        title="Enable the system",
-        body=Nothing,
-        power="release",
-        effects=saying(ANOTHER, "Then what waits for it goes on."),
-        apply=_enable,
-        may=lambda held: held.row.may_be_released,
         second=by_two,
         about=row,
         final=True,
@@ -203,16 +178,10 @@ KEYS: Final = of_row(
     lambda tx, key: key_suspension.read_one(tx.connection, key),
     lambda _: "suspended",
     Action(
-        name="release",
-        title="Release the API key",
-        body=Nothing,
+        "suspended-keys/release",
+        lambda held, _: key_suspension.release(held.tx, held.key, held.caller.holder, held.caller.actor),
+        lambda held: held.row.holder != held.caller.holder,
         power="release",
-        effects=lambda held: (
-            f"{held.row.waiting} erasures wait, and begin.",
-            "If the key leaked, revoke it instead (dsr api-key revoke), and close what it has asked for.",
-        ),
-        apply=lambda held, _: key_suspension.release(held.tx, held.key, held.caller.holder, held.caller.actor),
-        may=lambda held: held.row.holder != held.caller.holder,
         final=True,
     ),
     uuid=False,
@@ -224,18 +193,10 @@ SWEEPS: Final = of_row(
     lambda tx, key: Sweep.read(tx.connection, UUID(key)),
     lambda row: str(row.state),
     Action(
-        name="let-go",
-        title="Approve the deletion",
-        body=Nothing,
+        "sweeps/let-go",
+        _let_go,
+        lambda held: held.row.state == "stopped" and not held.row.confirmed_by,
         power="release",
-        effects=lambda held: (
-            f"{held.row.due} of about {held.row.of_rows} rows began before {held.row.first_kept}.",
-            f"The ceiling {held.row.ceiling} says of them: {held.row.action}.",
-            ANOTHER,
-            "Then they go within a minute, up to that number and day.",
-        ),
-        apply=_let_go,
-        may=lambda held: held.row.state == "stopped" and not held.row.confirmed_by,
         second=by_two,
         about=row,
         final=True,
@@ -246,17 +207,7 @@ CONFLICTS: Final = of_row(
     "assignment-conflicts",
     lambda tx, key: AssignmentConflict.read(tx.connection, UUID(key)),
     lambda _: "open",
-    Action(
-        name="settle",
-        title="Confirm the register",
-        body=Nothing,
-        effects=saying(
-            "Nothing more is touched by what the system says, and requests that wait for it go on.",
-            "Where the register is wrong, correct its source instead, and read it again.",
-        ),
-        apply=_settle,
-        may=lambda _: True,
-    ),
+    Action("assignment-conflicts/settle", _settle, lambda _: True),
     titled=lambda held: f"{held.row.system} and the register of numbers contradict one another",
 )
 KINDS: Final = (HOLDS, SYSTEMS, KEYS, SWEEPS, CONFLICTS)

@@ -7,9 +7,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.intake.actions.action import ANOTHER, Action, Held, Options, by_two, saying
+from services.intake.actions.action import Action, Held, Options, by_two
 from services.intake.actions.answering import read_as
-from services.intake.actions.bodies import ArrivalCorrection, Extension, Nothing, QuestionAsked, QuestionReply
+from services.intake.actions.bodies import ArrivalCorrection, Extension, QuestionAsked, QuestionReply
 from services.intake.actions.identity import entered_by_hand, must_be_the_same_person, stated
 from services.intake.core.errors import BadRequest, ExtensionRefused
 from services.intake.core.metrics import EXTENSIONS_REFUSED
@@ -17,7 +17,7 @@ from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.jobs import redating
 from services.intake.letters import correspondence
-from services.intake.queries import statistics
+from services.intake.queries import figures
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.delivery import SENT_TO
@@ -25,6 +25,7 @@ from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Extension as Proposed
 from services.intake.request.reasons import flaws
+from services.intake.request.same_person import UNKNOWN
 from services.intake.store import lookup
 from services.portal.settings import PortalSettings
 from shared.domain.sentences import Term
@@ -34,16 +35,14 @@ from shared.storage.subject_data import encode_identities
 
 REPLY: Final = "record-reply"
 _EXTENDED = """
-INSERT INTO extension (request_id, reason, approved_at, told_at) VALUES ($1, $2, $3, $4)
+INSERT INTO extension (request_id, reason, approved_at, notified_at) VALUES ($1, $2, $3, $4)
 """
 
 
 async def _ask(held: Held, said: QuestionAsked) -> Transition:
     """Sends a question to the requester: who they are, or what they mean (Art. 12(6), Recital 63).
 
-    Raises:
-        BadRequest: a contact on file is named, and the request names no account, or there is no portal.
-        IllegalTransition: a contact on file is named, and a part of the request is proved.
+    Raises ``BadRequest``, ``IllegalTransition``.
     """
     if said.contact_on_file:
         if not (url := PortalSettings().url):
@@ -62,8 +61,7 @@ async def _asked(held: Held, said: QuestionAsked) -> str:
 async def _record_reply(held: Held, said: QuestionReply) -> Transition:
     """The requester has answered a question; an answer that comes too late reopens the request.
 
-    Raises:
-        BadRequest: it cannot have come then, or names identities that were not asked for.
+    Raises ``BadRequest``.
     """
     tx, request, means = held.tx, held.request, held.means
     held.caller.grant.must_not_vouch(said.proofs)
@@ -83,28 +81,24 @@ async def _record_reply(held: Held, said: QuestionReply) -> Transition:
             must_be_the_same_person(known, means.proving.prove(mine, None, said.proofs, grant, tx.now))
         # An account that was found by less must not vouch for what is stated now.
         await tx.vault.drop_located(tx.connection, request.subject_ref)
-        await lookup.enter(tx, [(request.request_id, mine)])
+        await lookup.enter(tx, [(request.request_id, mine, UNKNOWN)])
         await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))
     return answered
 
 
 async def _correct_arrival(held: Held, said: ArrivalCorrection) -> Transition:
-    """Every date is counted again from when and where the request really came.
-
-    Raises:
-        BadRequest: it cannot have come then, or that is what is on file.
-    """
+    """Every date is counted again from when and where the request really came; raises ``BadRequest``."""
     tx, request, policy = held.tx, held.request, held.means.policy
     request.must_allow("redate")
     arrival = _arrival(held, said, tx.now)
     place = await correspondence.seal(tx, request, "explanation", "receipt", said.reason.encode())
     why: dict[str, JsonValue] = {"reason": str(place)}
-    if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
-        told_at = await tx.connection.fetchval(
-            "SELECT told_at FROM extension WHERE request_id = $1", request.request_id
+    if request.extended:  # notified within the first month, as it is counted now (Art. 12(3))
+        notified_at = await tx.connection.fetchval(
+            "SELECT notified_at FROM extension WHERE request_id = $1", request.request_id
         )
-        in_time = told_at is not None and told_at < limits(arrival, policy).commit_due_instant
-        why["extension_told_in_time"] = in_time
+        in_time = notified_at is not None and notified_at < limits(arrival, policy).commit_due_instant
+        why["extension_notified_in_time"] = in_time
     due_on = redating.due_after(request, arrival, policy)
     found = replace(request, country=said.country or request.country)
     return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
@@ -121,15 +115,11 @@ def _arrival(held: Held, said: ArrivalCorrection, now: datetime) -> Arrival:
 
 
 async def _extend(held: Held, said: Extension) -> Transition:
-    """Sets the new date, and informs the subject (Art. 12(3)).
-
-    Raises:
-        ExtensionRefused: with everything that is wrong with it.
-    """
+    """Sets the new date, and informs the subject (Art. 12(3)); raises ``ExtensionRefused``."""
     tx, request, policy = held.tx, held.request, held.means.policy
     surge = await _judge(held, request, said)
-    told_at = None if request.channel in SENT_TO else tx.now
-    await tx.connection.execute(_EXTENDED, request.request_id, said.reason, tx.now, told_at)
+    notified_at = None if request.channel in SENT_TO else tx.now
+    await tx.connection.execute(_EXTENDED, request.request_id, said.reason, tx.now, notified_at)
     words: Mapping[str, LetterField] = {
         "reason": Term("reason.extension", said.reason),
         "explanation": said.explanation.strip(),
@@ -145,7 +135,7 @@ async def _judge(held: Held, request: Request, said: Extension) -> dict[str, Jso
     request.must_allow("redate")
     policy, received = held.means.policy, None
     if said.reason == policy.extension.surge.reason:
-        received = await statistics.received(held.tx.connection, held.tx.now, policy.extension.surge)
+        received = await figures.received(held.tx.connection, held.tx.now, policy.extension.surge)
     wrong = flaws(
         *(Proposed(held.tx.now, said.reason, said.explanation, said.new_due), limits(request.arrival, policy), policy),
         already_extended=request.extended,
@@ -188,16 +178,10 @@ def _may_record_reply(held: Held) -> bool:
 
 ACTIONS: Final[Sequence[Action]] = (
     Action(
-        name="ask",
-        title="Ask the requester",
-        body=QuestionAsked,
-        effects=saying(
-            "A letter with your words goes out; work on what is clear goes on.",
-            "The time limit may stop only where the condition of the law is on file.",
-            "Ask for no identity document and no copy of one: it exposes more than it proves.",
-        ),
-        apply=_ask,
-        may=lambda held: bool(_askable(held)),
+        "requests/ask",
+        _ask,
+        lambda held: bool(_askable(held)),
+        QuestionAsked,
         second=lambda held, said: bool(said.contact_on_file) and entered_by_hand(held),
         about=_asked,
         shows=("question",),
@@ -205,48 +189,18 @@ ACTIONS: Final[Sequence[Action]] = (
         proposed="proof.proposed",
     ),
     Action(
-        name="withdraw-question",
-        title="Withdraw the question",
-        body=Nothing,
-        effects=saying(
-            "The question about who they are is asked no more, and can be asked again in other words.",
-            "No time limit has stopped for it. The person is not informed of that.",
-            "Its letter is printed no more; one that was mailed or read already cannot be called back.",
-        ),
-        apply=lambda held, _: held.request.take_question_back(),
-        may=lambda held: held.request.question is not None and held.request.state is State.AWAITING_IDENTITY,
+        "requests/withdraw-question",
+        lambda held, _: held.request.take_question_back(),
+        lambda held: held.request.question is not None and held.request.state is State.AWAITING_IDENTITY,
         final=True,
     ),
+    Action(f"requests/{REPLY}", _record_reply, _may_record_reply, QuestionReply, channel=True),
+    Action("requests/correct-arrival", _correct_arrival, lambda held: held.request.allows("redate"), ArrivalCorrection),
     Action(
-        name=REPLY,
-        title="Record a reply",
-        body=QuestionReply,
-        effects=saying(
-            "Work goes on, from the day on which the answer came; what was closed for want of it is reopened.",
-            "A reply does not verify identity. Record verification separately, or ask once more.",
-        ),
-        apply=_record_reply,
-        may=_may_record_reply,
-        channel=True,
-    ),
-    Action(
-        name="correct-arrival",
-        title="Correct the arrival date",
-        body=ArrivalCorrection,
-        effects=saying("Every date is counted again from then; the reason stays on record."),
-        apply=_correct_arrival,
-        may=lambda held: held.request.allows("redate"),
-    ),
-    Action(
-        name="extend",
-        title="Extend the time limit",
-        body=Extension,
-        effects=saying(
-            ANOTHER,
-            "Then a letter tells the person the new date and why (Art. 12(3)): at most two months, and once.",
-        ),
-        apply=_extend,
-        may=lambda held: held.request.allows("redate") and not held.request.extended,
+        "requests/extend",
+        _extend,
+        lambda held: held.request.allows("redate") and not held.request.extended,
+        Extension,
         second=by_two,
         about=_dates,
         shows=("reason", "new_due"),

@@ -6,11 +6,11 @@ from typing import Final
 import orjson
 from pydantic import JsonValue
 
-from services.intake.actions.action import ANOTHER, Action, Held, Options, Pairs, by_two, noted, plain, saying
+from services.intake.actions.action import Action, Held, Options, Pairs, by_two, noted, plain
 from services.intake.actions.bodies import (
     ControllerReply,
     Forwarded,
-    LimitExceeded,
+    LimitConfirmation,
     ManualResult,
     Nothing,
     PostalAddress,
@@ -23,7 +23,7 @@ from shared.domain.errors import IllegalTransition
 from shared.storage.vault import MANUAL_STEPS, Sealing
 
 
-async def _found(held: Held, said: LimitExceeded) -> str:
+async def _found(held: Held, said: LimitConfirmation) -> str:
     """Names how much was found: another number voids the approval."""
     return str(held.request.found_beyond(said.system, said.limit))
 
@@ -74,7 +74,7 @@ async def _forward(held: Held, said: Forwarded) -> Transition:
 
 async def _record_controller_reply(held: Held, said: ControllerReply) -> Transition:
     place = await correspondence.seal(held.tx, held.request, "reply", "controller", said.text.encode())
-    return held.request.hear_controller(held.tx.now, reply=str(place))
+    return held.request.record_controller_reply(held.tx.now, reply=str(place))
 
 
 async def _record_address(held: Held, said: PostalAddress) -> Transition:
@@ -108,7 +108,7 @@ def _is_withheld(held: Held) -> bool:
 
 def _may_lift(held: Held) -> bool:
     request = held.request
-    over = request.lifted_at is not None or request.lift_told_at is not None
+    over = request.lifted_at is not None or request.lift_notified_at is not None
     return request.allows("follow_up") and request.restricts and request.was_restricted and not over
 
 
@@ -119,17 +119,11 @@ def _may_forward(held: Held) -> bool:
 
 ACTIONS: Final[Sequence[Action]] = (
     Action(
-        name="exceed-limit",
-        title="Allow more than the limit",
-        body=LimitExceeded,
+        "requests/exceed-limit",
+        lambda held, said: held.request.exceed(said.system, said.limit, held.first or "", held.caller.holder),
+        lambda held: bool(_limited(held)),
+        LimitConfirmation,
         power="release",
-        effects=saying(
-            ANOTHER,
-            "Then the task goes on, up to what was found. Where it finds more by then, it waits again.",
-            "Look first whose data these are.",
-        ),
-        apply=lambda held, said: held.request.exceed(said.system, said.limit, held.first or "", held.caller.holder),
-        may=lambda held: bool(_limited(held)),
         second=by_two,
         about=_found,
         target=("system", "limit"),
@@ -139,80 +133,31 @@ ACTIONS: Final[Sequence[Action]] = (
         final=True,
     ),
     Action(
-        name="record-result",
-        title="Record work done by hand",
-        body=ManualResult,
-        effects=saying("It counts as done in that system; once nothing waits any more the request goes on."),
-        apply=_record_result,
-        may=lambda held: bool(_by_hand(held)),
+        "requests/record-result",
+        _record_result,
+        lambda held: bool(_by_hand(held)),
+        ManualResult,
         choices={"system": _by_hand},
         reads=_manual_steps,
     ),
     Action(
-        name="release-package",
-        title="Release the package",
-        body=Nothing,
-        effects=saying(
-            "You say that you have looked into it, and that all of it is this person's.",
-            "A second person must look into it and approve; then it can be fetched again, and the person is informed.",
-        ),
-        apply=_release_package,
-        may=_is_withheld,
+        "requests/release-package",
+        _release_package,
+        _is_withheld,
         second=by_two,
         about=lambda held, _: releases.withheld_for(held.request.package_id, held.request.package_fault),
         reads=_looks,
         proposed="package.release_confirmed",
         final=True,
     ),
+    Action("requests/renew-package", _renew_package, _is_withheld),
+    Action("requests/lift", lambda held, _: held.request.lift(held.tx.now), _may_lift, final=True),
+    Action("requests/forward", _forward, _may_forward, Forwarded, final=True),
     Action(
-        name="renew-package",
-        title="Rebuild the package",
-        body=Nothing,
-        effects=saying("Every system is searched again by what is known and proved now; until then the copy is owed."),
-        apply=_renew_package,
-        may=_is_withheld,
+        "requests/record-controller-reply",
+        _record_controller_reply,
+        lambda held: held.request.forwarded_at is not None and held.request.controller_replied_at is None,
+        ControllerReply,
     ),
-    Action(
-        name="lift",
-        title="Lift the restriction",
-        body=Nothing,
-        effects=saying(
-            "The person is informed first (Art. 18(3)); only once that letter is there or sent are the systems asked to"
-            " process the data again.",
-        ),
-        apply=lambda held, _: held.request.lift(held.tx.now),
-        may=_may_lift,
-        final=True,
-    ),
-    Action(
-        name="forward",
-        title="Record the forwarding",
-        body=Forwarded,
-        effects=saying(
-            "A letter tells the person that the customer answers, and the request is closed.",
-            "The customer's name stands in the letter only if their contract lets us.",
-        ),
-        apply=_forward,
-        may=_may_forward,
-        final=True,
-    ),
-    Action(
-        name="record-controller-reply",
-        title="Record the customer's reply",
-        body=ControllerReply,
-        effects=saying("The customer is reminded no more."),
-        apply=_record_controller_reply,
-        may=lambda held: held.request.forwarded_at is not None and held.request.controller_replied_at is None,
-    ),
-    Action(
-        name="record-address",
-        title="Enter the postal address",
-        body=PostalAddress,
-        effects=saying(
-            "Letters on paper go there, and nowhere else. Look it up: it is not the one that their letter names.",
-            "Letters that wait for an address go among those to be printed.",
-        ),
-        apply=_record_address,
-        may=lambda _: True,
-    ),
+    Action("requests/record-address", _record_address, lambda _: True, PostalAddress),
 )

@@ -1,4 +1,4 @@
-"""The HTTP API: `door` admits a call, a route reads or takes one action, `problems` answers every error.
+"""The HTTP API: `admission` admits a call, a route reads or takes one action, `problems` answers every error.
 
 Start with `actions` (one route for every action) and `resources` (lists, reads and creates what staff work with).
 `requests`, `submissions`, `downloads` and `plans` are about requests, `integrations` is for other systems.

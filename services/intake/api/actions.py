@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.actions import approvals, performing
 from services.intake.actions import kind as offering
-from services.intake.actions.action import Action, by_two
+from services.intake.actions.action import TEXTS, Action, by_two
 from services.intake.actions.approvals import Approval
 from services.intake.actions.kind import Kind, Possible
 from services.intake.actions.performing import Basis, Done
@@ -71,14 +71,17 @@ def registered() -> Sequence[tuple[Registered, type[BaseModel]]]:
 def _registry() -> Iterator[tuple[Registered, type[BaseModel]]]:
     for name, each in RESOURCES.items():
         if made := each.creation:
-            yield _registered(name, CREATE, made.title, [made.effects], made.body), made.body
+            words = TEXTS[f"{name}/{CREATE}"]
+            yield _registered(name, CREATE, words.title, words.effects, made.body), made.body
     for kind in KINDS.values():
         for action in (each for each in kind.actions.values() if each.offered):
             more = {"second": action.second is by_two, "channel": action.channel}
             yield _registered(kind.name, action.name, action.title, action.always, action.body, **more), action.body
 
 
-def _registered(kind: str, name: str, title: str, effects: Any, body: type[BaseModel], **more: bool) -> Registered:
+def _registered(
+    kind: str, name: str, title: str, effects: Sequence[str], body: type[BaseModel], **more: bool
+) -> Registered:
     return Registered(
         kind=kind,
         name=name,

@@ -59,11 +59,7 @@ Made for {holder} on {made_at}. The making is on record in the evidence of the c
 
 
 async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Caller) -> bytes:
-    """The ZIP of one case, also of one that is open.
-
-    Raises:
-        NotFound: there is no such request for this caller.
-    """
+    """The ZIP of one case, also of one that is open; raises ``NotFound``."""
     request = await visible(tx.connection, await repository.read(tx.connection, request_id), caller)
     entries = await evidence.entries(tx.connection, request_id)
     shown = certified(request, tx.now.date(), letters)
@@ -99,8 +95,8 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
 
 def certified(request: Request, today: date, letters: Letters) -> Mapping[str, Any]:
     """The view of a request that its certificate has: the one of its subject; pure."""
-    told = view(replace(request, anonymous=False), today, letters, officer=False)
-    return told.model_dump(mode="json", exclude_unset=True)
+    shown = view(replace(request, anonymous=False), today, letters, officer=False)
+    return shown.model_dump(mode="json", exclude_unset=True)
 
 
 async def _of_mail(tx: UnitOfWork, mail: Mail) -> Mapping[str, object]:

@@ -80,13 +80,7 @@ class Statement(BaseModel):
 
 
 async def read(unit_of_work: UnitOfWorkFactory, mail: MailUseCases, request_id: UUID, caller: Caller) -> Statement:
-    """Opens the case sheet; the opening is on record.
-
-    Raises:
-        NotFound: there is no such request.
-        Forbidden: this caller may not read what people have written.
-        Shredded: the key of the subject is destroyed.
-    """
+    """Opens the case sheet; the opening is on record; raises ``NotFound``, ``Forbidden``, ``Shredded``."""
     caller.must_be("privacy")
     caller.grant.must(Power.FETCH)
     async with unit_of_work.begin() as tx:

@@ -32,7 +32,7 @@ from shared.runtime.telemetry import Tracing
 
 
 @dataclass(eq=False)
-class Rehearsing(UnitOfWorkFactory):
+class DryRunFactory(UnitOfWorkFactory):
     """Opens units of work that are rolled back: nothing is stored, published or recorded, and nothing is done after."""
 
     @asynccontextmanager
@@ -47,9 +47,9 @@ class Rehearsing(UnitOfWorkFactory):
                 await transaction.rollback()
 
 
-def rehearsing(real: UnitOfWorkFactory) -> Rehearsing:
+def rehearsing(real: UnitOfWorkFactory) -> DryRunFactory:
     """The same of which nothing is kept."""
-    return Rehearsing(real.pool, real.service, real.clock, real.vault, real.policy)
+    return DryRunFactory(real.pool, real.service, real.clock, real.vault, real.policy)
 
 
 _bearer = HTTPBearer(
@@ -135,7 +135,7 @@ Rehearsable = Annotated[Services, Depends(_rehearsable)]
 
 
 async def caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
-    """The caller whom the door has let in."""
+    """Returns the caller whom `Admission` has admitted."""
     found: Caller = request.state.caller
     return found
 
@@ -180,12 +180,7 @@ async def version(
         ),
     ],
 ) -> str:
-    """The version that the caller has seen.
-
-    Raises:
-        PreconditionRequired: no version is named.
-        BadRequest: it is no entity tag of this API.
-    """
+    """The version that the caller has seen; raises ``PreconditionRequired``, ``BadRequest``."""
     if if_match == "*":
         raise PreconditionRequired("any version is none: read it, and send the ETag that you get as If-Match")
     tag = _ETAG.fullmatch(if_match)

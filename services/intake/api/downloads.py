@@ -70,8 +70,7 @@ async def make_link(
 async def begin(request_id: UUID, what: What, caller: Caller, services: Services) -> Link:
     """Makes a link for a caller who may fetch.
 
-    Raises:
-        Expired, Forbidden, IllegalTransition, NotFound, NotReady, Shredded, Withheld: nothing is handed out.
+    Raises ``Expired``, ``Forbidden``, ``IllegalTransition``, ``NotFound``, ``NotReady``, ``Shredded``, ``Withheld``.
     """
     _must_fetch(caller, what)
     request = await services.use_cases.read(request_id, caller)
@@ -97,8 +96,7 @@ async def download(download_id: UUID, caller: AnyCaller, services: UseServices) 
 async def fetched(download_id: UUID, caller: Caller, services: Services) -> Response:
     """Answers with the document of a link.
 
-    Raises:
-        Expired, Forbidden, IllegalTransition, NotReady, Shredded, Withheld: nothing is handed out.
+    Raises ``Expired``, ``Forbidden``, ``IllegalTransition``, ``NotReady``, ``Shredded``, ``Withheld``.
     """
     unit_of_work = services.unit_of_work
     async with unit_of_work.begin() as tx:

@@ -22,7 +22,7 @@ from services.intake.core.errors import (
 from services.intake.core.instants import retention
 from services.intake.core.schemas import Strict
 from services.intake.events import subjects
-from services.intake.events.fitting import must_serve
+from services.intake.events.listener import must_emit
 from services.intake.events.subjects import SubjectStatement, Token
 from services.intake.queries.suppression_check import MOST, Checked, ContactPoint
 from shared.domain.assignments import AssignmentInDoubt, Register, stopped_by
@@ -90,16 +90,16 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
         if passed_on and not any(each.type in shown.needs for each in vouched):
             raise NotReady("what this task would be searched by is no longer the subject's; do nothing about it")
         names = (each for each in theirs if each.type is IdentityType.NAME and each not in vouched)
-        told = tuple(each for each in (*vouched, *names) if each.type in shown.needs)
+        identities = tuple(each for each in (*vouched, *names) if each.type in shown.needs)
         corrected = shown.operation is Operation.RECTIFY
         changes = [each for each in subject.changes if corrected and each.field in shown.fields]
-        types: list[JsonValue] = [*sorted({each.type.value for each in told})]
+        types: list[JsonValue] = [*sorted({each.type.value for each in identities})]
         detail: dict[str, JsonValue] = {"system": shown.system, "task_id": str(shown.task_id), "types": types}
         if changes:
             detail["fields"] = [*sorted({each.field for each in changes})]
         detail["holder"] = caller.holder
         tx.log_evidence(shown.request_id, "identities.fetched", detail, caller.actor)
-    return TaskIdentities.of(shown.task_id, told, changes)
+    return TaskIdentities.of(shown.task_id, identities, changes)
 
 
 @router.put(
@@ -112,7 +112,6 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskResult"}}},
-            "description": "May be packed (`Content-Encoding: gzip`); it is unpacked no further than it may be long.",
         }
     },
 )
@@ -152,11 +151,10 @@ def _read(body: bytes) -> tuple[TaskResult, bytes]:
 async def post_subject(body: SubjectStatement, caller: AnyCaller, services: UseServices) -> Token:
     """Post who an event will be about: it is sealed, and the event carries the token that is answered.
 
-    The holder of the key is the emitter. What it may not state is refused here already, and so is what no event that it
-    may send could use.
+    The holder of the key is the emitter. What it may not state is refused here already.
     """
     caller.must_be("channel")
-    caller = must_serve(services.emitters, caller, body)
+    caller = must_emit(services.emitters, caller)
     services.submissions.check(body.subject, body.assurance, body.proofs, caller)
     async with services.unit_of_work.begin() as tx:
         return await subjects.seal(tx, caller, body, timedelta(days=retention().subject_days))

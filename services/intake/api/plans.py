@@ -35,8 +35,8 @@ class Preview(BaseModel):
 async def ask_preview(request_id: UUID, caller: AnyCaller, services: UseServices, response: Response) -> Preview:
     """Ask every system what an erasure would do, by system and category (privacy team): read it by `Location`.
 
-    Each system answers what it has found and what it would delete, anonymise or keep, until when and on which ground,
-    and whether a limit or a state of the data would stop it. Nothing is changed, whether the erasure has begun or not.
+    Each system answers what it has found and what it would delete, anonymise or keep, until when and on which ground.
+    It says whether a limit or a state of the data would stop it. Nothing is changed, even if the erasure has begun.
     A preview of the last ten minutes by the same policy is given again.
     """
     async with services.unit_of_work.begin() as tx:

@@ -38,7 +38,7 @@ class NoticeView(BaseModel):
     state: NoticeState
     concerned_at: Instant
     digest_id: UUID | None = Field(description="the digest that tells them; null: the next one does")
-    told_at: Instant | None = Field(description="when they were last notified")
+    notified_at: Instant | None = Field(description="when they were last notified")
     reminded_at: Instant | None
     settled_at: Instant | None = Field(description="when they had said something, or it was decided not to tell them")
     overdue: bool = Field(description="they say nothing for longer than the policy waits since they were reminded")

@@ -26,9 +26,9 @@ from services.intake.api.views import (
 from services.intake.core.errors import Forbidden, NotFound
 from services.intake.core.schemas import Instant
 from services.intake.queries import worklist
-from services.intake.queries.worklist import Filters, Place
+from services.intake.queries.worklist import Cursor, Filters
 from services.intake.request.lifecycle import State
-from services.intake.request.stored_request import as_told
+from services.intake.request.stored_request import for_requester
 from services.intake.store import lookup
 from shared.domain.clock import Day
 from shared.domain.errors import Shredded
@@ -112,8 +112,8 @@ async def read_manual_steps(request_id: UUID, caller: AnyCaller, services: UseSe
         sealed = await tx.vault.open_kind(tx.connection, request.subject_ref, MANUAL_STEPS)
         if sealed:
             tx.log_evidence(request_id, "manual_steps.read", {"holder": caller.holder}, caller.actor)
-    told = [StepsInSystem(system=system, do=orjson.loads(said)) for _, system, said in sealed]
-    return ManualSteps(request_id=request_id, systems=told)
+    steps = [StepsInSystem(system=system, do=orjson.loads(said)) for _, system, said in sealed]
+    return ManualSteps(request_id=request_id, systems=steps)
 
 
 class RequestListed(Referenced):
@@ -151,8 +151,8 @@ async def list_requests(
 ) -> Page[RequestListed]:
     """List the requests that this channel has submitted; the privacy team sees all."""
     caller.must_be("channel", "privacy")
-    wanted = Filters(state=state, right=right, due_before=due_before, after=paging.after(Place.read))
+    wanted = Filters(state=state, right=right, due_before=due_before, after=paging.after(Cursor.read))
     async with services.unit_of_work.pool.acquire() as connection:
         page = paging.page(await worklist.accepted(connection, caller, wanted, paging.more), worklist.accepted_at)
-    told = page.data if caller.role == "privacy" else map(as_told, page.data)
-    return Page(data=[RequestListed.model_validate(each) for each in told], next_cursor=page.next_cursor)
+    shown = page.data if caller.role == "privacy" else map(for_requester, page.data)
+    return Page(data=[RequestListed.model_validate(each) for each in shown], next_cursor=page.next_cursor)

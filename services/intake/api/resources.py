@@ -75,7 +75,7 @@ class OpenLetter(BaseModel):
     request_id: UUID | None = Field(description="null: a digest to a recipient, `/v1/recipient-digests/{letter_id}`")
     kind: str
     way: Literal["email", "post"]
-    state: Literal["waiting", "person", "sent", "spared", "given_up"]
+    state: Literal["waiting", "needs_attention", "sent", "cancelled", "given_up"]
     fault: str | None = Field(description="why a person must see to it: `returned`, `refused`, `address_not_proved`, …")
     written_at: Instant
 
@@ -85,7 +85,7 @@ class DigestView(BaseModel):
 
     digest_id: UUID
     recipient: str = Field(description="as the policy names it")
-    told_at: Instant | None
+    notified_at: Instant | None
     html: str
 
 
@@ -104,8 +104,6 @@ class Found(RootModel[One]):
 class Creation:
     """A way to create a resource; ``apply`` returns it."""
 
-    title: str
-    effects: str
     body: type[BaseModel]
     apply: Callable[[Deciding, UnitOfWork, Any, Caller], Awaitable[Any]]
 
@@ -144,7 +142,7 @@ class Resource:
 async def _digest(_: Services, held: Held) -> DigestView:
     digest: Digest = held.row
     html = await digests.read(held.tx, digest.digest_id, held.caller)
-    return DigestView(digest_id=digest.digest_id, recipient=digest.recipient, told_at=digest.told_at, html=html)
+    return DigestView(digest_id=digest.digest_id, recipient=digest.recipient, notified_at=digest.notified_at, html=html)
 
 
 async def _incident(_: Services, held: Held) -> Incident:
@@ -158,23 +156,13 @@ RESOURCES: Final[Mapping[str, Resource]] = {
         "hold_id",
         lambda _, tx, *__: holds.in_force(tx.connection),
         shows=HoldView,
-        creation=Creation(
-            "Place a hold",
-            "No erasure touches these data until the hold is lifted.",
-            HoldPlaced,
-            lambda means, tx, said, caller: means.holds.place(tx, said, caller),
-        ),
+        creation=Creation(HoldPlaced, lambda means, tx, said, caller: means.holds.place(tx, said, caller)),
     ),
     "incidents": Resource(
         "incident_id",
         lambda _, tx, *__: record.listed(tx.connection),
         _incident,
-        creation=Creation(
-            "Open an incident that was found elsewhere",
-            "You own it, unless you have handled its request.",
-            IncidentFound,
-            lambda _, tx, said, caller: record.enter(tx, said, caller),
-        ),
+        creation=Creation(IncidentFound, lambda _, tx, said, caller: record.enter(tx, said, caller)),
     ),
     "letters": Resource(
         "letter_id",

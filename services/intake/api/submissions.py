@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.intake.access.auth import Caller
+from services.intake.api.admission import SMALL_BODY, parse_body
 from services.intake.api.dependencies import Services, caller
-from services.intake.api.door import IN_PASSING, readable
 from services.intake.api.examples import EXAMPLES
 from services.intake.api.problems import documented
 from services.intake.api.views import Accepted, BatchAccepted
@@ -83,7 +83,7 @@ def submit_batch(batch: Batch) -> None:
 
 
 class SubmissionEndpoint:
-    """A route that FastAPI describes, as an ASGI application behind the door."""
+    """A route that FastAPI describes, as an ASGI application that `Admission` calls."""
 
     def __init__(self, route: APIRoute, read: Read, services: Services) -> None:
         self._route = route
@@ -100,7 +100,7 @@ class SubmissionEndpoint:
         sender.must_be("channel", "privacy")
         key = await idempotency_key(headers.get(b"idempotency-key"))
         with self._services.tracing.serve("submit", headers.get(b"traceparent")) as trace:
-            if len(body) <= IN_PASSING:
+            if len(body) <= SMALL_BODY:
                 digest, prepared = self._prepare(body, sender)
             else:
                 # a long one after the other, none on the event loop, and of each channel one at a time
@@ -109,13 +109,14 @@ class SubmissionEndpoint:
             keyed = self._keyring.hash(f"idempotency\0{key}".encode()) if key else None
             context = SubmissionContext(sender, keyed, digest, trace)
             accepted = await self._services.submissions.accept(prepared, context)
+        is_channel = sender.role == "channel"
         shown = [
             {
                 "request_id": str(a.request_id),
                 "reference": reference.of(a.request_id),
                 "state": a.state,
                 "due_on": a.due_on,
-                "letter_code": correspondence.code(self._keyring, a.request_id) if sender.role == "channel" else None,
+                "letter_code": correspondence.letter_code(self._keyring, a.request_id) if is_channel else None,
             }
             for a in accepted
         ]
@@ -131,7 +132,7 @@ class SubmissionEndpoint:
         submissions: list[tuple[str, Submission]] = []
         faults: list[dict[str, Any]] = []
         try:
-            for place, each in self._read(readable(body)):
+            for place, each in self._read(parse_body(body)):
                 try:
                     submissions.append((place, Submission.model_validate(each)))
                 except ValidationError as error:
@@ -150,8 +151,8 @@ class SubmissionEndpoint:
         return digest, self._services.submissions.prepare(submissions, sender, together=together)
 
 
-def direct(services: Services) -> dict[str, ASGIApp]:
-    """Endpoints to which the door hands calls over, by path."""
+def unrouted(services: Services) -> dict[str, ASGIApp]:
+    """Returns the applications that `Admission` calls without routing, by path."""
     declared = [route for route in router.routes if isinstance(route, APIRoute)]
     return {
         route.path: SubmissionEndpoint(route, read, services)

@@ -15,7 +15,7 @@ from services.intake.request.blockers import Blocker, blocked_by
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.answer import standing
 from services.intake.request.reports import Covered, coverage, summed
-from services.intake.request.stored_request import as_told
+from services.intake.request.stored_request import for_requester
 from services.intake.store.other_requests import SameAsked
 from shared.domain import reference
 from shared.domain.operations import TaskReport
@@ -176,7 +176,7 @@ class LetterView(BaseModel):
     kind: str
     written_at: Instant
     to: list[str] = Field(description="to whom, and where to; empty once their data are erased")
-    delivery: Literal["waiting", "sent", "person", "spared", "given_up"] | None = Field(
+    delivery: Literal["waiting", "sent", "needs_attention", "cancelled", "given_up"] | None = Field(
         default=None, description="how far one that is sent has come; null where it is read where it was asked for"
     )
     ready: bool = Field(description="false for a moment after it was written: then it has no text yet; read it again")
@@ -200,7 +200,7 @@ def view(
     officer: bool,
 ) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
-    request, reader = request if officer else as_told(request), letters.reader(request)
+    request, reader = request if officer else for_requester(request), letters.reader(request)
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "role": "processor" if request.tenant else request.role,
@@ -221,7 +221,7 @@ def view(
 
 def _case(request: Request, case: Sequence[Request], *, officer: bool) -> dict[str, object]:
     known = {"case_number": request.case_id, "reference": reference.of(case[0].request_id)}
-    return known | {"requests": [each if officer else as_told(each) for each in case]}
+    return known | {"requests": [each if officer else for_requester(each) for each in case]}
 
 
 def _forwarding(request: Request) -> ForwardingView:

@@ -14,7 +14,6 @@ _NOT_YET = "received_at lies in the future; give the instant at which it arrived
 _LONG_AGO = "received_at lies longer ago than anything is accepted; ask the operator, if it is true"
 _BEFORE = "received_at lies before the question was sent; give the instant at which its answer arrived"
 _LATER = "received_at lies after the request was entered here; it was here by then"
-_NOT_YET_PROVED = "a proof lies in the future; give the time at which it was proved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +24,7 @@ class Instants:
     oldest: timedelta = timedelta(days=731)
 
     def arrived(self, stated: datetime | None, now: datetime) -> datetime:
-        """When something arrived: now, if nothing is said.
-
-        Raises:
-            BadRequest: it lies in the future, or too long ago.
-        """
+        """When something arrived: now, if nothing is said; raises ``BadRequest``."""
         if stated is None:
             return now
         if stated > now + self.tolerance:
@@ -53,19 +48,11 @@ class Instants:
             raise BadRequest(_BEFORE, "received_at")
         return max(received_at, asked_at)
 
-    def happened(self, stated: datetime, now: datetime, field: str) -> datetime:
-        """When something is said to have happened; raises ``BadRequest`` for what lies in the future."""
-        if stated > now + self.tolerance:
+    def happened(self, stated: datetime | None, now: datetime, field: str) -> datetime:
+        """Returns when something happened: now, if nothing is said; raises ``BadRequest`` for the future."""
+        if stated is not None and stated > now + self.tolerance:
             raise BadRequest(f"{field} lies in the future; tell it once it has happened", field)
-        return stated
-
-    def proved(self, stated: datetime | None, now: datetime, field: str) -> datetime:
-        """When something was proved: now, if nothing is said; raises ``BadRequest`` for what lies in the future."""
-        if stated is None:
-            return now
-        if stated > now + self.tolerance:
-            raise BadRequest(_NOT_YET_PROVED, field)
-        return stated
+        return stated or now
 
 
 POLICY = Path(__file__).parents[3] / "shared" / "policy" / "retention.toml"

@@ -23,7 +23,7 @@ ERASURES_SUSPENDED = _gauge("dsr_erasures_suspended", "Erasures that wait until 
 HOLDS = _gauge("dsr_legal_holds", "Legal holds, by whether their review is still ahead", ["review"])
 EXTENSIONS = _gauge("dsr_extensions_approved", "Extensions approved in the last 30 days", ["reason"])
 EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that were refused", ["flaw"])
-ORPHANS = _gauge("dsr_vault_orphans", "Subjects of whom the vault holds what nobody needs any more", ["what"])
+ORPHANS = _gauge("dsr_vault_orphans", "Subjects whose data the vault holds without need", ["what"])
 CONFLICTS = _gauge("dsr_assignment_conflicts", "Contradictions about whose a number was, by the register", ["kind"])
 WITHHELD = _gauge("dsr_packages_withheld", "Packages with a row that is not shown to be the subject's")
 INCIDENTS = _gauge(
@@ -32,7 +32,7 @@ INCIDENTS = _gauge(
 INCIDENTS_FOUND = _gauge("dsr_incidents_found", "Incidents found in the last 30 days, by whom", ["found_by"])
 DECIDED = _gauge(
     "dsr_decisions",
-    "Requests that two persons refused or answered in part in the last 30 days, by reason",
+    "Requests that two people refused or answered in part in the last 30 days, by reason",
     ["decision", "reason", "article"],
 )
 PACKAGES_ENDED = _gauge("dsr_packages_ended", "Packages whose days ended in the last 30 days", ["result"])
@@ -40,16 +40,16 @@ COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every r
 WORKED = _gauge("dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"])
 CHECKED = _counter("dsr_suppression_checked_total", "Contact points that were asked about before marketing", ["answer"])
 RECIPIENTS = _gauge(
-    "dsr_recipient_notices_open", "Recipients who are to be told of what was done, or to confirm it", ["state"]
+    "dsr_recipient_notices_open", "Notices to recipients that are to be sent, or to be confirmed", ["state"]
 )
 PROOFS_STOPPED = _gauge(
-    "dsr_proofs_stopped", "Requests whose proof waits for a person: wrong codes, withheld, nobody has asked", ["reason"]
+    "dsr_proofs_stopped", "Requests whose proof waits for a person: wrong codes, withheld, disowned", ["reason"]
 )
 LETTERS = _gauge(
     "dsr_letters_open", "Letters that wait to be delivered, or for a person to see to them", ["way", "state"]
 )
 LETTERS_SENT = _counter(
-    "dsr_letters_sent_total", "Letters that the next server has accepted, or somebody posted", ["way"]
+    "dsr_letters_sent_total", "Letters that the next server has accepted, or that were posted", ["way"]
 )
 LETTERS_STOPPED = _counter("dsr_letters_stopped_total", "Letters that a person must see to", ["reason"])
 LETTER_WAIT = Gauge("dsr_letter_wait_seconds", "For how long the oldest letter waits to be delivered", ["way"])

@@ -107,21 +107,20 @@ class DataSubject(Strict):
     )
 
     @model_validator(mode="after")
-    def _somebody(self) -> Self:
+    def _one_person(self) -> Self:
         if self.sip_uri and self.sip_uris:
             raise ValueError("give sip_uri or sip_uris, and not both")
         if not (self.email or self.phones or self.account_id or self.client_id or self.sip_uri or self.sip_uris):
             raise ValueError(
-                "give at least one of email, phones, account_id, client_id, sip_uri, sip_uris: a name alone finds"
-                " nobody for certain"
+                "give at least one of email, phones, account_id, client_id, sip_uri, sip_uris: a name alone does not"
+                " identify a person"
             )
         return self
 
     def identities(self) -> Iterator[Identity]:
         """Each identity in its one spelling, and once; a number once for each period in which it was theirs.
 
-        Raises:
-            MalformedIdentity: a value cannot be one of its type; names its field
+        Raises ``MalformedIdentity``.
         """
         for kind in _SINGLE:
             if value := getattr(self, kind):

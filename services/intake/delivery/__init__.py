@@ -1,4 +1,5 @@
 """Follows letters on their way: sent, posted, returned, given up, and handled by the privacy team.
 
+`outcomes` applies what correspondence reports of a letter; `handling` is what staff do with one.
 May import `store` and lower packages.
 """

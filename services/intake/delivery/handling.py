@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import orjson
-from markupsafe import Markup
+from jinja2 import Environment
 from pydantic import Field, StringConstraints
 from uuid_utils.compat import uuid7
 
@@ -29,24 +30,15 @@ from shared.storage.vault import Sealing
 _TO_PRINT = """
 SELECT letter_id, request_id FROM delivery WHERE way = 'post' AND state = 'waiting' ORDER BY letter_id LIMIT $1
 """
-_WAITS = frozenset({"waiting", "person"})
+_WAITS = frozenset({"waiting", "needs_attention"})
 
-MARGIN, LEFT, TOP, WIDTH, HEIGHT, NOTES, TEXT_FROM = 20.0, 20.0, 45.0, 85.0, 45.0, 17.7, 98.0
-"""Millimetres, on a sheet of A4; the text begins below the mark for the second fold."""
-LINES = 6
+MARGIN: Final = 20.0
+"""Millimetres around a sheet of A4; the template has the place of the window and of the text."""
+LINES: Final = 6
 _BODY = re.compile(r"<body>(.*)</body>", re.DOTALL)
-_STYLE = f"""
-@page{{size:A4;margin:{MARGIN}mm}}
-body{{font:11pt/1.45 sans-serif;color:#000;background:#fff;margin:0}}
-.sheet{{position:relative;break-after:page;padding-top:{TEXT_FROM - MARGIN}mm}}
-.sheet>header p:first-child{{display:none}}
-.window{{position:absolute;left:{LEFT - MARGIN}mm;top:{TOP - MARGIN}mm;width:{WIDTH}mm;height:{HEIGHT}mm}}
-.return{{height:{NOTES}mm;display:flex;align-items:flex-end;font-size:8pt;line-height:1.2}}
-.to{{margin:0;height:{HEIGHT - NOTES}mm;font-size:10pt;line-height:{(HEIGHT - NOTES) / LINES:.2f}mm;font-style:normal}}
-h1{{font-size:1.1em}}ul{{padding-left:1.2em}}.own{{white-space:pre-line}}
-footer{{font-size:.9em;border-top:1px solid #000}}
-"""
-"""Every length is absolute: what the printer must not do is to scale, which the page says on the screen."""
+_SHEETS = Environment(autoescape=True, keep_trailing_newline=True).from_string(
+    Path(__file__).with_name("sheets.html").read_text("utf-8")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +51,9 @@ class Page:
 
 
 def document(pages: Iterable[Page], sender: Sequence[str]) -> str:
-    """The letters as one document, a sheet or more each; ``sender``: the lines above the address, made one."""
-    back = " · ".join(sender)
-    sheets = Markup("\n").join(_sheet(page, back) for page in pages)
-    head = Markup('<!doctype html>\n<html><head><meta charset="utf-8"><title>{}</title><style>{}</style></head>')
-    shown = head.format("Letters to print at 100 %", Markup(_STYLE))  # noqa: S704  # ours
-    return f"{shown}\n<body>\n{sheets}\n</body></html>\n"
-
-
-def _sheet(page: Page, back: str) -> Markup:
-    found = _BODY.search(page.html)
-    words = Markup(found[1] if found else "")  # noqa: S704  # written by our own template, which escapes
-    lines = Markup("<br>").join(page.address)
-    sheet = '<section class="sheet" id="{}">\n<div class="window"><div class="return">{}</div><address class="to">{}'
-    return Markup(sheet + "</address></div>\n{}</section>").format(page.letter_id, back, lines, words)  # noqa: S704
+    """Returns the letters as one document, a sheet or more each; ``sender``: the lines above the address, made one."""
+    words = [(page, found[1] if (found := _BODY.search(page.html)) else "") for page in pages]
+    return _SHEETS.render(margin=MARGIN, back=" · ".join(sender), pages=words)
 
 
 class AnotherWay(Strict):

@@ -14,7 +14,7 @@ from services.intake.letters.rendering import Letters
 from services.intake.recipients import digests
 from services.intake.request import delivery as deliveries
 from services.intake.request.aggregate import Transition
-from services.intake.request.delivery import Told, unknown, without_lift
+from services.intake.request.delivery import OnDelivery, unknown, without_lift
 from services.intake.store.repository import Requests
 from shared.domain.events import LiftDecided, NoticeSettled
 from shared.messaging.unit_of_work import UnitOfWork
@@ -31,9 +31,9 @@ Fault = Literal[
 ]
 """The reason why a letter needs manual delivery, or was not sent."""
 _MARK = "UPDATE delivery SET state = $2, fault = $3, sent_at = $4 WHERE letter_id = $1"
-_TELLS = "UPDATE delivery SET awaited = $2 WHERE letter_id = $1"
-_EXTENSION_TOLD = "UPDATE extension SET told_at = $2 WHERE request_id = $1"
-_OVER: Final = frozenset({"sent", "given_up", "spared"})
+_ON_DELIVERY = "UPDATE delivery SET awaited = $2 WHERE letter_id = $1"
+_EXTENSION_NOTIFIED = "UPDATE extension SET notified_at = $2 WHERE request_id = $1"
+_OVER: Final = frozenset({"sent", "given_up", "cancelled"})
 
 
 async def sent(
@@ -56,10 +56,10 @@ async def sent(
     request = requests[letter.request_id]
     awaited = [each for each in letter.awaited if "there" not in each]
     await _note_extension(tx, awaited, letter.request_id, at)
-    told = deliveries.delivered(request, letter.awaited, at)
-    if any(isinstance(event, LiftDecided) for event in told.published):
-        await tx.connection.execute(_TELLS, letter_id, without_lift(letter.awaited))
-    await _tell(requests, told)
+    transition = deliveries.delivered(request, letter.awaited, at)
+    if any(isinstance(event, LiftDecided) for event in transition.published):
+        await tx.connection.execute(_ON_DELIVERY, letter_id, without_lift(letter.awaited))
+    await _tell(requests, transition)
     return letter
 
 
@@ -72,19 +72,19 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     back = fault == "returned"
     if letter is None or letter.state != ("sent" if back else "waiting"):
         return None
-    await tx.connection.execute(_MARK, letter_id, "person", fault, None)
+    await tx.connection.execute(_MARK, letter_id, "needs_attention", fault, None)
     tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
     if letter.request_id is None:
         await digests.not_reached(tx, letter_id)
         return letter
     request = requests[letter.request_id]
     _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
-    if untold := unknown(letter.awaited):
-        await tx.connection.execute(_TELLS, letter_id, untold)
+    if undone := unknown(letter.awaited):
+        await tx.connection.execute(_ON_DELIVERY, letter_id, undone)
     elif back:
-        untold = [*letter.awaited]
-    await _note_extension(tx, untold, letter.request_id, None)
-    await _tell(requests, deliveries.returned(request, untold))
+        undone = [*letter.awaited]
+    await _note_extension(tx, undone, letter.request_id, None)
+    await _tell(requests, deliveries.returned(request, undone))
     return letter
 
 
@@ -112,9 +112,11 @@ async def _held(
     return requests, await delivery.read(tx.connection, letter_id, lock=True)
 
 
-async def _note_extension(tx: UnitOfWork, tells: Sequence[Told], request_id: UUID, at: datetime | None) -> None:
-    if any(each["what"] == "extension" for each in tells):
-        await tx.connection.execute(_EXTENSION_TOLD, request_id, at)
+async def _note_extension(
+    tx: UnitOfWork, on_delivery: Sequence[OnDelivery], request_id: UUID, at: datetime | None
+) -> None:
+    if any(each["what"] == "extension" for each in on_delivery):
+        await tx.connection.execute(_EXTENSION_NOTIFIED, request_id, at)
 
 
 async def _tell(requests: Requests, transition: Transition) -> None:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from services.intake.core.errors import MalformedEvent
 from services.intake.core.schemas import MalformedBody, read_json
 from shared.domain.topics import Message
-from shared.domain.user_events import FIELDS, TYPES, Asked, Told
+from shared.domain.user_events import FIELDS, TYPES, Asked, Reported
 
 _REQUIRED = ("specversion", "id", "source", "type")
 _LONGEST = 256
@@ -35,17 +35,13 @@ class Envelope:
     event_id: UUID
     content_id: UUID
     type: str
-    event: Asked | Told
+    event: Asked | Reported
     traceparent: str | None
     partition: int | None
 
 
 def read(record: Message) -> Envelope | None:
-    """The event of a record; None where its type is none of ours.
-
-    Raises:
-        MalformedEvent: it is no such event; names the field and what is wrong, and quotes nothing.
-    """
+    """Returns the event of a record; None if its type is unknown; raises ``MalformedEvent``."""
     content_type = record.headers.get("content-type", "application/json").lower()
     attributes, data = (
         _structured(record.value, content_type)

@@ -55,7 +55,7 @@ class Handlers:
         return cls(Letters(), policy)
 
     def subscribe(self, service: Service) -> None:
-        """Says what is heard."""
+        """Subscribes to events."""
         service.on(FulfilmentCompleted, self.complete)
         service.on(FulfilmentBlocked, self.block)
         service.on(FulfilmentReported, self.report)
@@ -72,7 +72,7 @@ class Handlers:
                 request = requests[event.request_id]
                 weighed = request.waits_for_weighing(event)
                 if request.is_renewed and event.operation == Operation.EXPORT:
-                    await requests.apply(request.made_anew(event))
+                    await requests.apply(request.package_rebuilt(event))
                     continue
                 await requests.apply(request.restricted(event) if weighed else request.complete(event, tx.now))
 
@@ -104,7 +104,7 @@ class Handlers:
         await plans.keep(tx, events)
 
     async def report(self, events: Sequence[FulfilmentReported], tx: UnitOfWork) -> None:
-        """Answer what two persons have decided, now that it is known what is done (Art. 12(4))."""
+        """Answer as two people have decided, now that it is known what is done (Art. 12(4))."""
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
@@ -138,7 +138,7 @@ class Handlers:
                     await answering.forget(tx, request)
 
     async def warn(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
-        """Show the milestone with the request, and ask who they are if the staff have asked nobody in time.
+        """Show the milestone with the request, and ask who they are if the staff have not asked in time.
 
         Without a question nothing would follow. A request that is due before the target of asking would end has no such
         target: the warnings of its own limit take its place.

@@ -1,4 +1,4 @@
-"""Hearing one emitter: a batch of its events takes effect in one unit of work; what cannot is set aside by name.
+"""Consumes the events of one emitter: a batch takes effect in one unit of work; what cannot is set aside by name.
 
 Each emitter has a consumer, a group and pauses of its own, so that a flood or junk from one delays no other. What comes
 faster than the key may submit waits on the topic.
@@ -11,8 +11,12 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
+from pydantic import ValidationError
+
+from services.intake.access.auth import Caller
 from services.intake.core.errors import (
     EventIdReused,
+    Forbidden,
     MalformedEvent,
     NotDeclared,
     OrderUnknown,
@@ -21,16 +25,17 @@ from services.intake.core.errors import (
 )
 from services.intake.events import envelope, subjects
 from services.intake.events.envelope import Envelope
-from services.intake.events.fitting import bounded, submission
 from services.intake.events.subjects import Stated, Tokens
 from services.intake.events.telling import tell
 from services.intake.submission.accepting import Submissions
 from services.intake.submission.group_commit import SubmissionContext, Submitted
+from services.intake.submission.schemas import Submission
 from shared.app.service import Running, Service
 from shared.domain import topics
 from shared.domain.errors import DsrError
+from shared.domain.rights import Right
 from shared.domain.topics import Message
-from shared.domain.user_events import NUMBERS, TYPES, Asked, Emitter
+from shared.domain.user_events import NUMBERS, REQUESTED, TYPES, Asked, ConsentWithdrawn, Emitter, RightRequested
 from shared.messaging import inbox
 from shared.messaging.dispatcher import UNREADABLE, BatchDispatcher
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -44,7 +49,7 @@ UNKNOWN = "unknown"
 def join(service: Service, emitters: Mapping[str, Emitter], submissions: Callable[[Running], Submissions]) -> None:
     """Lets the service hear every emitter."""
     for name, emitter in emitters.items():
-        service.hears(partial(hear, name=name, emitter=emitter, submissions=submissions))
+        service.add_consumer(partial(hear, name=name, emitter=emitter, submissions=submissions))
 
 
 def hear(
@@ -57,7 +62,7 @@ def hear(
 
 
 class UserEvents(BatchDispatcher):
-    """Takes what one emitter tells."""
+    """Consumes the events of one emitter."""
 
     def __init__(
         self,
@@ -94,7 +99,7 @@ class UserEvents(BatchDispatcher):
         return left
 
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
-        """Puts into effect what was not heard before."""
+        """Applies the events that were not consumed before."""
         read = [envelope.read(record) for record in records]
         known = [each for each in read if each is not None]
         tx.after_commit(lambda: self._count([UNKNOWN] * (len(read) - len(known)), "ignored"))
@@ -128,9 +133,9 @@ class UserEvents(BatchDispatcher):
         tx.after_commit(lambda: self._count([each.type for each in new]))
 
     def _submitted(self, each: Envelope, event: Asked, stated: Stated, number: int) -> Submitted:
-        told = {"emitter": self._name, "event": each.type}
-        asked = submission(each.type, event, stated)
-        prepared = self._submissions.prepare_told(asked, stated.caller, stated.token, told, number)
+        evidence = {"emitter": self._name, "event": each.type}
+        asked = _submission(each.type, event, stated)
+        prepared = self._submissions.prepare_reported(asked, stated.caller, stated.token, evidence, number)
         return Submitted(SubmissionContext(stated.caller, None, b"", each.traceparent), [prepared])
 
     async def _set_aside(self, record: Message, error: Exception) -> bool:
@@ -144,11 +149,7 @@ class UserEvents(BatchDispatcher):
 
 
 async def _new(events: Sequence[Envelope], tx: UnitOfWork) -> list[Envelope]:
-    """Those that were not heard before, each once.
-
-    Raises:
-        EventIdReused: another event had the id of one of them
-    """
+    """Returns those that were not consumed before, each once; raises ``EventIdReused``."""
     ids = {each.event_id: each.content_id for each in reversed(events)}  # of several with an id the first counts
     fresh = await inbox.fresh(tx.connection, [*ids, *{each.content_id for each in events}], tx.now)
     if any(each.content_id in fresh and ids[each.event_id] != each.content_id for each in events) or any(
@@ -156,3 +157,45 @@ async def _new(events: Sequence[Envelope], tx: UnitOfWork) -> list[Envelope]:
     ):
         raise EventIdReused("its source has sent another event under this id: send it again under an id of its own")
     return list({each.event_id: each for each in events if each.event_id in fresh}.values())
+
+
+def bounded(emitter: Emitter, caller: Caller) -> Caller:
+    """The caller, who states no more than the file of emitters lets this one state; raises ``NotDeclared``."""
+    if caller.grant.tenant != emitter.tenant:
+        raise NotDeclared("the key that has posted the identities is not of the tenant of this emitter")
+    return replace(caller, grant=caller.grant.at_most(emitter.level))
+
+
+def must_emit(emitters: Mapping[str, Emitter], caller: Caller) -> Caller:
+    """Returns an emitter that posts, bounded by their file; raises ``Forbidden``."""
+    emitter = emitters.get(caller.holder)
+    if emitter is None:
+        raise Forbidden("the holder of this key is no emitter: use the key whose holder the file of emitters names")
+    try:
+        return bounded(emitter, caller)
+    except NotDeclared as other:
+        raise Forbidden(str(other)) from None
+
+
+def _submission(kind: str, event: Asked, stated: Stated) -> Submission:
+    """The request that an event asks for; raises ``MalformedEvent``."""
+    if isinstance(event, RightRequested):
+        asked = event.model_dump(exclude={"subject"})
+    elif isinstance(event, ConsentWithdrawn):
+        asked = {**event.model_dump(exclude={"subject", "purpose"}), "purposes": (event.purpose,)}
+    else:
+        asked = {"scope": "direct_marketing", "instruction_id": event.instruction_id}
+    asked |= {"right": _right_of(kind), "received_at": event.received_at or stated.stated_at}
+    try:
+        return Submission.model_validate({**stated.said.model_dump(), **asked})
+    except ValidationError as error:
+        said = sorted(each["msg"].removeprefix("Value error, ") for each in error.errors(include_url=False))
+        raise MalformedEvent(f"data: {'; '.join(said)}") from None
+
+
+def _right_of(kind: str) -> Right:
+    """Returns the request that an event of that type asks for."""
+    name, _, right = kind.rpartition(".")
+    if name == REQUESTED:
+        return Right(right)
+    return Right.CONSENT_WITHDRAWAL if TYPES[kind] is ConsentWithdrawn else Right.OBJECTION

@@ -11,16 +11,15 @@ from shared.domain.assignments import AssignedNumber, Conflict, Line
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.user_events import (
     AccountClosed,
-    Asked,
     Emitter,
     NumberAssigned,
     NumberPorted,
     NumberReleased,
-    Told,
+    Reported,
 )
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import register
-from shared.storage.register_changes import NumberTold
+from shared.storage.register_changes import ReportedNumber
 
 _ACTION = {NumberAssigned: "assigned", NumberReleased: "released", NumberPorted: "ported"}
 _CLOSED = """
@@ -33,14 +32,10 @@ class SubjectUnfit(EventRefused):
     """The identities behind the token are not those that an event of this type needs."""
 
 
-async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated: Stated, instants: Instants) -> None:
-    """Puts on record what an emitter reports.
-
-    Raises:
-        BadRequest: an account was closed in the future
-        SubjectUnfit: the token names other identities than that needs
-        RegisterUnfilled: nobody has filled the register of numbers
-    """
+async def tell(
+    tx: UnitOfWork, name: str, emitter: Emitter, event: Reported, stated: Stated, instants: Instants
+) -> None:
+    """Puts on record what an emitter reports; raises ``BadRequest``, ``SubjectUnfit``, ``RegisterUnfilled``."""
     match event:
         case AccountClosed():
             instants.happened(event.closed_at, tx.now, "closed_at")
@@ -51,7 +46,7 @@ async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated:
         case NumberAssigned() | NumberReleased() | NumberPorted():
             conflict = await _register(tx, name, emitter, event, stated)
             kind = conflict.kind.value if conflict else None
-            _note(tx, stated, name, "number.told", event=_ACTION[type(event)], conflict=kind)
+            _note(tx, stated, name, "number.reported", event=_ACTION[type(event)], conflict=kind)
         case _:
             assert_never(event)
 
@@ -61,15 +56,15 @@ async def _register(
 ) -> Conflict | None:
     """Brings the register up to it, or notes the conflict."""
     account, number = _account(stated.said), _one_number(stated.said)
-    told = AssignedNumber(number, account.value)
-    of = await NumberTold.of(tx.connection, tx.vault.keyring, told, emitter.authoritative or "", name, tx.now)
+    assigned = AssignedNumber(number, account.value)
+    of = await ReportedNumber.of(tx.connection, tx.vault.keyring, assigned, emitter.authoritative or "", name, tx.now)
     conflict = await _changed(of, event)
     if conflict:
         await register.note_conflicts(tx.connection, [(stated.token, conflict)], tx.now)
     return conflict
 
 
-async def _changed(of: NumberTold, event: NumberAssigned | NumberReleased | NumberPorted) -> Conflict | None:
+async def _changed(of: ReportedNumber, event: NumberAssigned | NumberReleased | NumberPorted) -> Conflict | None:
     match event:
         case NumberAssigned():
             return await of.assigned(event.since, Line(event.line))
@@ -79,13 +74,6 @@ async def _changed(of: NumberTold, event: NumberAssigned | NumberReleased | Numb
             return await of.released(event.at)
         case NumberReleased():
             return await of.released(event.until)
-
-
-def must_name(kind: type[Told | Asked], said: SubjectStatement) -> None:
-    """Raises ``SubjectUnfit`` for other identities than an event of that class is about."""
-    _account(said)
-    if kind in _ACTION:
-        _one_number(said)
 
 
 def _account(said: SubjectStatement) -> Identity:

@@ -1,4 +1,4 @@
-"""Links and codes that are sent to a contact: whoever has one controls it, as far as the policy goes (REQ-S5).
+"""Sends links and codes to a contact: by the policy, to have one shows control of that contact (REQ-S5).
 
 A link has 128 random bits and is used by a button, so that a mail scanner's visit uses up nothing. Wrong codes are
 counted by request: after so many no code of it is good any more, only a link, and it is on record for a person.
@@ -87,10 +87,10 @@ class ProofLinks:
     ) -> None:
         """Writes the letter with a link and a code to the contact of a request, if there is one that may have it.
 
-        Of a request that nobody knows, that cannot be reached by e-mail, or of which too much was asked in the last
-        hour (``link_bounds``), nothing is sent; whoever has asked is not told which. ``portal``: then of no request of
-        another channel either, unless it came by e-mail or by post. ``asker``: from where they ask. ``link_id``: that
-        of the form by which it is asked for; sent twice it has one letter.
+        Nothing is sent for an unknown request, one without an e-mail address, or one above the limit of an hour
+        (``link_bounds``); the answer does not say which. ``portal``: then of no request of another channel either,
+        unless it came by e-mail or by post. ``asker``: from where they ask. ``link_id``: that of the form by which it
+        is asked for; sent twice it has one letter.
         """
         async with self.unit_of_work.begin() as tx:
             if portal is None or await may_follow(tx.connection, request_id, portal):
@@ -123,7 +123,7 @@ class ProofLinks:
     async def disown(self, token: str) -> bool:
         """Ends every link and code of a request that its recipient has disowned; returns whether the link was good.
 
-        Nobody is told but a person of ours (``stopped``).
+        Only our staff learn of it (``stopped``).
         """
         async with self.unit_of_work.begin() as tx:
             request_id = await tx.connection.fetchval(_DISOWN, _hash(token), tx.now)
@@ -218,7 +218,7 @@ class ProofLinks:
 
 
 async def end(tx: UnitOfWork, request_id: UUID) -> None:
-    """Lets no link or code of a request that was sent so far prove anything: somebody else may have read it."""
+    """Ends every link and code that was sent so far for a request: another person may have read it."""
     if await tx.connection.fetch(_END, request_id, tx.now):
         tx.log_evidence(request_id, "proof.links_ended", {"reason": "quoted"})
 
@@ -300,9 +300,7 @@ async def ask(tx: UnitOfWork, request: Request, links: ProofLinks, address: str)
     A staff member who enters an address of their own would get the data of another: so, as with proof by hand, a second
     person must look the address up and approve it.
 
-    Raises:
-        BadRequest: it is no address, or the request names no account.
-        IllegalTransition: a part of the request is proved, so a proof of the account would not count.
+    Raises ``BadRequest``, ``IllegalTransition``.
     """
     request.must_be_ours()
     try:
@@ -364,7 +362,7 @@ async def counted(
 ) -> Counted | None:
     """Counts another letter of that request to that address; None: it is one too many, and is withheld.
 
-    ``asker``: the network address of whoever asks for it; None: one of ours.
+    ``asker``: the network address of the caller; None: our staff.
     """
     keyring: Keyring = tx.vault.keyring
     mailbox = mailbox_mark(keyring, address)

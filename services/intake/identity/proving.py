@@ -64,11 +64,9 @@ class Proving:
 
         ``before``: what else the requester has stated, as well as that is proved.
 
-        An e-mail address and a number that are proved each by itself prove more together, if the register confirms it.
+        An e-mail address and a number that are proved separately prove more together, if the register confirms it.
 
-        Raises:
-            BadRequest: there is no such method or identity, the method does not prove it, or not now
-            Forbidden: it is more than the key may state
+        Raises ``BadRequest``, ``Forbidden``.
         """
         if assurance:
             grant.must_state(assurance.level)
@@ -86,7 +84,7 @@ class Proving:
     def _in_short(
         self, stated: Sequence[Identity], assurance: Assurance | None, grant: Grant, now: datetime
     ) -> list[Proof]:
-        """All that is stated and that the method can prove; of several numbers nobody could tell which."""
+        """Returns all that is stated and that the method can prove; of several numbers none, as it is unclear which."""
         if assurance is None:
             return []
         method = self._method(assurance.method, "assurance.method", grant)
@@ -108,7 +106,7 @@ class Proving:
         if identity.type not in method.proves:
             proves = " and ".join(sorted(method.proves))
             raise BadRequest(f"{said.method} proves {proves}, and not {identity.type}", f"{place}.method")
-        proved_at = self.instants.proved(said.proved_at, now, f"{place}.proved_at")
+        proved_at = self.instants.happened(said.proved_at, now, f"{place}.proved_at")
         since = said.on_file_since or proved_at
         if since > proved_at:
             raise BadRequest(
@@ -116,7 +114,7 @@ class Proving:
                 f"{place}.on_file_since",
             )
         if now - proved_at > timedelta(days=self.policy.proof_days):
-            oldest = f"older than {self.policy.proof_days} days, and shows nothing of today: let it be proved anew"
+            oldest = f"older than {self.policy.proof_days} days, and shows nothing of today: have it proved again"
             raise BadRequest(oldest, f"{place}.proved_at")
         fresh = method.of_record and proved_at - since < timedelta(days=self.policy.on_file_days)
         level = less(method.level) if fresh else method.level

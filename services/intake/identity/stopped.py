@@ -1,16 +1,15 @@
-"""Proof that waits for a person: wrong codes, a link that was withheld, or nobody has asked for anything (REQ-S5).
+"""Lists proof that waits for a person: wrong codes, a withheld link, or a recipient who did not ask (REQ-S5).
 
-It waits for as long as the request does: who is proved in another way, or gets an answer, is on no list. Where somebody
-says that they have asked for nothing, of a request that was proved by a link or code of theirs, or can open it no more,
-it waits after the answer too: until a person has said that it was theirs after all (``lift``), or two that it was not.
+It waits as long as the request does; other proof, or an answer, ends it. A recipient may say that they have asked for
+nothing. If a link or code of theirs proved the request, or they cannot open it any more, it waits after the answer
+too: until a proposal to revoke the proof is approved by a second person, or rejected.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from services.intake.core.metrics import PROOFS_STOPPED
 from services.intake.core.schemas import Instant
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
@@ -35,11 +34,12 @@ SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w J
 """
 _LISTED = f"{_WAITING} ORDER BY due_on, request_id LIMIT $2"
 _OF_ONE = f"SELECT * FROM ({_WAITING}) AS w (request_id, why, since, due_on) WHERE request_id = $2"  # noqa: S608  # constants
-# Whoever said so was mistaken, or the codes were the owner's: all of it is good again.
-_LIFT_LINKS = """
-UPDATE proof_link SET disowned_at = NULL, failures = 0 WHERE request_id = $1 AND EXISTS (
-    SELECT FROM proof_link l WHERE l.request_id = $1
-    HAVING bool_or(l.disowned_at IS NOT NULL) OR sum(l.failures) >= $2) RETURNING true
+COUNTED = f"SELECT why, count(*) FROM ({_WAITING}) AS w (request_id, why, since, due_on) GROUP BY 1"  # noqa: S608
+"""Counts those that wait, by why."""
+_LIFT = """
+UPDATE proof_link SET disowned_at = NULL WHERE request_id = $1 AND EXISTS (
+    SELECT FROM approval a
+    WHERE a.request_id = $1 AND a.action = 'revoke-proof' AND a.state = 'rejected' AND a.decided_at = $2)
 """
 MOST = 1000
 """Rows of the list, at most."""
@@ -50,8 +50,8 @@ class Stopped(BaseModel):
 
     request_id: UUID
     why: Why = Field(
-        description="wrong_codes: so many were wrong that none is accepted any more; disowned: whoever got the link"
-        " says that they have asked for nothing, so it may be somebody else's doing; withheld: too many were sent to"
+        description="wrong_codes: so many were wrong that none is accepted any more; disowned: the recipient of the"
+        " link says that they have asked for nothing, so another person may have; withheld: too many were sent to"
         " that mailbox in an hour, or asked for from one place, so the last one was not sent"
     )
     since: Instant
@@ -69,13 +69,6 @@ async def why(connection: Connection, failures: int, request_id: UUID) -> list[W
     return sorted({row["why"] for row in rows})
 
 
-async def lift(tx: UnitOfWork, failures: int, request_id: UUID) -> bool:
-    """A person knows that it is theirs after all: links and codes are good again; whether anything had ended them."""
-    return bool(await tx.connection.fetch(_LIFT_LINKS, request_id, failures))
-
-
-async def count(connection: Connection, failures: int) -> None:
-    """Tells how many there are."""
-    found = [each.why for each in await waiting(connection, failures)]
-    for why in get_args(Why):
-        PROOFS_STOPPED.labels(why).set(found.count(why))
+async def lift(tx: UnitOfWork, request_id: UUID) -> None:
+    """Makes links and codes good again where a proposal to revoke the proof is rejected now: it was theirs."""
+    await tx.connection.execute(_LIFT, request_id, tx.now)

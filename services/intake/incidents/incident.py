@@ -100,7 +100,7 @@ class RiskDecided(Strict):
     concerned: Annotated[tuple[UUID, ...], Field(max_length=1_000)] = Field(
         default=(),
         title="Requests of those concerned",
-        description="One letter goes to each requester, however many of their requests are named",
+        description="One letter goes by each: name one request of each person",
         examples=[_ID],
     )
     words: Mapping[Language, LetterWords] = Field(
@@ -129,11 +129,11 @@ class Notified(Strict):
         examples=["authority"],
     )
     to: Text = Field(title="Their name, and their reference", examples=["BlnBDI, case 521.1234"])
-    told_at: Moment = Field(title="When they were notified", examples=_AT)
+    notified_at: Moment = Field(title="When they were notified", examples=_AT)
     complete: bool = Field(
-        title="Everything is told", description="Nothing follows in phases (Art. 33(4))", examples=[True]
+        title="The notice is complete", description="Nothing follows in phases (Art. 33(4))", examples=[True]
     )
-    what: Text = Field(title="What they were told, and how", examples=["All of it, by form."])
+    what: Text = Field(title="What the notice said, and how it was sent", examples=["All of it, by form."])
     delay: Text | None = Field(
         default=None,
         title="Reasons for the delay",
@@ -167,7 +167,7 @@ class IncidentRow(BaseModel):
     owner: str | None = Field(description="who has stated the facts")
     categories: list[str] | None = Field(description="of data, as the policy names them")
     people: int | None = Field(description="concerned, approximately")
-    told_at: Instant | None = Field(description="when the authority was notified first (Art. 33(1))")
+    notified_at: Instant | None = Field(description="when the authority was notified first (Art. 33(1))")
     proposed_by: str | None = Field(description="whose decision waits for a second person")
     closed_at: Instant | None
 
@@ -194,7 +194,7 @@ class IncidentLetter(BaseModel):
 
     request_id: UUID
     letter_id: UUID
-    state: Literal["waiting", "sent", "person", "spared", "given_up", "unannounced"] | None = Field(
+    state: Literal["waiting", "sent", "needs_attention", "cancelled", "given_up", "unannounced"] | None = Field(
         description="of its delivery, or of the mail that says that it can be read in the portal; `unannounced`: there"
         " is no such mail; null: the requester fetches it"
     )

@@ -4,7 +4,7 @@ One opens where a package was handed out that should not have been. A handler of
 nothing with its incident (REQ-S9). All text is in the vault, under a key with the id of the incident.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,15 +14,14 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import LOOKS, Caller
 from services.intake.access.grant import Power
-from services.intake.core import metrics
 from services.intake.core.errors import BadRequest, Forbidden, NotFound, NotReady
-from services.intake.incidents import letters
 from services.intake.incidents.incident import (
     Entry,
     Incident,
     IncidentClosed,
     IncidentFacts,
     IncidentFound,
+    IncidentLetter,
     IncidentRow,
     Notified,
     RiskDecided,
@@ -30,17 +29,21 @@ from services.intake.incidents.incident import (
     Whom,
     owed,
 )
+from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
+from services.intake.request.aggregate import Request
 from services.intake.store import repository
 from shared.domain.errors import IllegalTransition
 from shared.domain.release import Fault
+from shared.domain.rights import NOTHING
+from shared.domain.sentences import Listed, Term
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing
 
 _CLEAR: Final = {
     *("found_at", "nature", "categories", "people", "records", "controllers", "us_customers"),
-    *("risk", "exemption", "whom", "told_at", "complete"),
+    *("risk", "exemption", "whom", "notified_at", "complete"),
 }
 """Fields that the evidence has in clear."""
 _NEW = """
@@ -48,13 +51,14 @@ INSERT INTO incident (incident_id, opened_at, found_at, request_id, package_id, 
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (package_id) DO NOTHING RETURNING incident_id
 """
 _READ = """
-SELECT incident_id, request_id, fault, downloads, opened_at, found_at, owner, categories, people, told_at, closed_at,
+SELECT incident_id, request_id, fault, downloads, opened_at, found_at, owner, categories, people,
+       notified_at, closed_at,
        (SELECT a.proposed_by FROM approval a
         WHERE a.kind = 'incidents' AND a.subject = incident_id::text AND a.state = 'proposed') AS proposed_by
 FROM incident
 """
 _CHANGE = """
-UPDATE incident SET found_at = $2, owner = $3, categories = $4, people = $5, told_at = $6, closed_at = $7
+UPDATE incident SET found_at = $2, owner = $3, categories = $4, people = $5, notified_at = $6, closed_at = $7
 WHERE incident_id = $1
 """
 _VOID = "UPDATE approval SET state = 'replaced' WHERE kind = 'incidents' AND subject = $1 AND state = 'proposed'"
@@ -68,9 +72,28 @@ WHERE e.request_id = $1 AND e.action NOT LIKE 'incident.%' AND NOT e.action LIKE
 # Decisions lock the request: of one and a new owner at the same time, the later sees the earlier.
 _LOCK = "SELECT FROM request WHERE request_id = $1 FOR UPDATE"
 _OWNS = "SELECT EXISTS (SELECT FROM incident WHERE request_id = $1 AND owner = $2)"
-_OPEN = """
-SELECT count(*), count(*) FILTER (WHERE found_at <= $1::timestamptz - interval '72 hours' AND told_at IS NULL)
-FROM incident WHERE closed_at IS NULL
+_WRITTEN = """
+SELECT b.request_id, b.letter_id,
+       coalesce(d.state, CASE WHEN r.channel = 'portal' THEN coalesce(n.state, 'unannounced') END) AS state
+FROM incident_letter b
+LEFT JOIN letter l ON l.letter_id = b.letter_id LEFT JOIN request r ON r.request_id = b.request_id
+LEFT JOIN delivery d ON d.letter_id = b.letter_id
+LEFT JOIN LATERAL (
+    SELECT state FROM delivery m
+    WHERE m.request_id = b.request_id AND m.kind = 'portal_news' AND m.written_at >= l.written_at
+    ORDER BY m.state = 'sent' DESC, m.letter_id LIMIT 1
+) n ON true
+WHERE b.incident_id = $1 ORDER BY b.letter_id
+"""
+_LOCK_ALL = "SELECT FROM request WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE"
+_NOTE = "INSERT INTO incident_letter (incident_id, request_id, letter_id) VALUES ($1, $2, $3)"
+# Requests of the requester of $2, who may have got the data: by message, by what they state, or by what they proved.
+_SUSPECTS = """
+SELECT r.request_id FROM request r JOIN request h ON h.request_id = $2
+WHERE r.request_id = ANY($1) AND (r.request_id = $2 OR r.case_id = h.case_id OR EXISTS (
+    SELECT FROM request_lookup a JOIN request_lookup b USING (hash)
+    WHERE a.request_id = r.request_id AND b.request_id = $2))
+UNION SELECT other FROM same_person WHERE request_id = $2
 """
 
 
@@ -108,7 +131,7 @@ async def state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller:
     if unknown := sorted({*said.categories} - tx.policy.categories.keys()):
         known = ", ".join(sorted(tx.policy.categories))
         raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}", "categories")
-    if said.found_at > min([incident.opened_at, *(each.told_at for _, each in incident.notices)]):
+    if said.found_at > min([incident.opened_at, *(each.notified_at for _, each in incident.notices)]):
         raise BadRequest("it was on record, or a notice went out, before then; say when we knew", "found_at")
     owner = None if await _has_handled(tx, incident, caller) else caller.holder
     stated: dict[str, object] = {"owner": owner, "categories": sorted({*said.categories}), "people": said.people}
@@ -132,22 +155,72 @@ async def decide(
         raise NotReady("state the facts first (Art. 33(5)): the risk follows from them")
     if said.concerned and "us" not in facts.controllers:
         raise BadRequest("only the customer decides about these data, and notifies the data subjects", "concerned")
-    written = await letters.write(tx, texts, incident, facts, said)
+    written = await _write(tx, texts, incident, facts, said)
     more: dict[str, JsonValue] = {"proposed_by": proposer, "concerned": len(said.concerned), "letters": written}
     await _put(tx, incident, said, caller, {"found_at": facts.found_at}, proposer, **more)
+
+
+async def _write(tx: UnitOfWork, texts: Letters, incident: Incident, facts: IncidentFacts, said: RiskDecided) -> int:
+    """Writes by each named request that has no letter of this incident (Art. 34); returns how many."""
+    kept = list[delivery.Written]()
+    categories = Listed(tuple(Term("category", each) for each in sorted({*facts.categories})))
+    for request in await _concerned(tx, incident, said):
+        if (words := said.words.get(language := texts.reader(request).language)) is None:
+            raise BadRequest(f"one of those concerned reads {language}: write the letter in that language", "words")
+        fields = {"found_on": facts.found_at, "categories": categories, **words.model_dump()}
+        letter = correspondence.write(texts, request, ("breach", fields), tx.now)
+        kept.append(delivery.Written(request, letter))
+        tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
+    await delivery.keep(tx, texts, kept)
+    rows = [(incident.incident_id, each.request.request_id, each.sealing.sealed_id) for each in kept]
+    await tx.connection.executemany(_NOTE, rows)
+    return len(rows)
+
+
+async def _concerned(tx: UnitOfWork, incident: Incident, said: RiskDecided) -> Sequence[Request]:
+    """The named requests that have no letter yet, locked until the end; raises ``BadRequest``."""
+    ids, notified = sorted({*said.concerned}), {each.request_id for each in incident.letters}
+    await tx.connection.execute(_LOCK_ALL, ids)
+    found = await repository.read_all(tx.connection, ids)
+    if missing := {*ids} - {each.request_id for each in found}:
+        raise BadRequest(f"there is no request {min(missing)}; name those of the people concerned", "concerned")
+    suspects = {row[0] for row in await tx.connection.fetch(_SUSPECTS, ids, incident.request_id)}
+    reachable = await tx.vault.unshredded(tx.connection, ids)
+    known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in found])
+    for request in found:
+        request_id, stated = request.request_id, known.get(request.subject_ref)
+        unproved = stated is not None and all(each.level == NOTHING for each in stated.identities)
+        faults = (
+            (
+                request.tenant or request.role == "processor",
+                "a customer decides about these data, and tells the person",
+            ),
+            (request_id in suspects, "its requester may have got the data"),
+            (request.anonymous or unproved, "its requester has not shown who they are"),
+            (request_id not in reachable, "its correspondence has expired"),
+        )
+        if fault := next((words for holds, words in faults if holds), None):
+            raise BadRequest(f"request {request_id}: {fault}; tell them otherwise, and note that", "concerned")
+    return [each for each in found if each.request_id not in notified]
 
 
 async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> None:
     """Notes a notification; one that is noted after the 72 hours is late, whatever its date."""
     _must_be_open(incident)
-    if not incident.found_at <= said.told_at <= tx.now:
-        raise BadRequest("a notice is neither earlier than the discovery nor in the future; say when it was", "told_at")
+    if not incident.found_at <= said.notified_at <= tx.now:
+        raise BadRequest(
+            "a notice is neither earlier than the discovery nor in the future; say when it was", "notified_at"
+        )
     first = said.whom in {"authority", "controller"} and said.whom not in {each.whom for _, each in incident.notices}
     late = first and tx.now > incident.notify_by
     if late and said.delay is None:
         raise BadRequest("after the 72 hours say why it is late (Art. 33(1)), or why it is noted late", "delay")
-    told_at = min(filter(None, [incident.told_at, said.told_at])) if said.whom == "authority" else incident.told_at
-    await _put(tx, incident, said, caller, {"told_at": told_at}, late=late)
+    notified_at = (
+        min(filter(None, [incident.notified_at, said.notified_at]))
+        if said.whom == "authority"
+        else incident.notified_at
+    )
+    await _put(tx, incident, said, caller, {"notified_at": notified_at}, late=late)
 
 
 async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller: Caller) -> None:
@@ -166,8 +239,8 @@ async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller
     whom, noted = owed(facts, risk), {each.whom: at for at, each in reversed(incident.notices)}
     missing: set[Whom] = whom - {each.whom for _, each in incident.notices if each.complete}
     if first := sorted(missing - {"subjects"}):
-        raise NotReady(f"no notice to the {first[0]} is on record in which everything was told; note it first")
-    if waiting := sum(each in {"waiting", "person"} for each in sent):
+        raise NotReady(f"no complete notice to the {first[0]} is on record; note it first")
+    if waiting := sum(each in {"waiting", "needs_attention"} for each in sent):
         raise NotReady(f"{waiting} letters are not delivered: wait, or see to them under Letters")
     reached = sent and all(each in {"sent", None} for each in sent)
     if "subjects" in missing and (risk.exemption or not reached):
@@ -196,7 +269,8 @@ async def load(tx: UnitOfWork, incident_id: UUID) -> Incident:
         raise NotFound("there is no such incident")
     found = await tx.vault.open_kind(tx.connection, incident_id, "incident")
     entries = [Entry.model_validate_json(content) for _, _, content in found]
-    return Incident(**row, entries=entries, letters=await letters.written(tx.connection, incident_id))
+    letters = [IncidentLetter(**each) for each in await tx.connection.fetch(_WRITTEN, incident_id)]
+    return Incident(**row, entries=entries, letters=letters)
 
 
 async def listed(connection: Connection) -> list[IncidentRow]:
@@ -209,13 +283,6 @@ async def must_not_own(connection: Connection, request_id: UUID, holder: str) ->
     """Checks that the handler of a request owns no incident of it; raises ``Forbidden``."""
     if await connection.fetchval(_OWNS, request_id, holder):
         raise Forbidden("you own the incident of this request, and judge its handling: another person must do this")
-
-
-async def count(connection: Connection, now: datetime) -> None:
-    """Counts open incidents; late are those of which the authority was not notified within 72 hours."""
-    [(all_open, late)] = await connection.fetch(_OPEN, now)
-    metrics.INCIDENTS.labels("yes").set(all_open - late)
-    metrics.INCIDENTS.labels("no").set(late)
 
 
 async def forget(tx: UnitOfWork, before: datetime) -> int:
@@ -259,7 +326,7 @@ async def _put(
     sealing = Sealing(incident.incident_id, "incident", "", entry.model_dump_json().encode(), entry.entry_id)
     await tx.vault.seal(tx.connection, [sealing], tx.now)
     now = incident.model_copy(update=changed)
-    row = (now.found_at, now.owner, now.categories, now.people, now.told_at, now.closed_at)
+    row = (now.found_at, now.owner, now.categories, now.people, now.notified_at, now.closed_at)
     await tx.connection.execute(_CHANGE, incident.incident_id, *row)
     clear = said.model_dump(mode="json", include=_CLEAR)
     _log(tx, incident, said.KIND, {"entry": str(entry.entry_id), **clear, **more}, caller)

@@ -1,4 +1,4 @@
-"""Runs loops by the clock: expiry, orphans in the vault, requests that may go on, and dates that move.
+"""Runs loops by the clock: expiry, requests that may go on, and dates that move.
 
 May import `queries` and lower packages.
 """

@@ -1,14 +1,19 @@
-"""Expires what the platform holds about a request, tier by tier, every hour and on record (REQ-E1)."""
+"""Expires what the platform holds about a request, tier by tier, every hour and on record (REQ-E1).
+
+Then it counts what is left in the vault that no request needs. A person removes that (``docs/runbook.md``).
+"""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from services.intake.core import metrics
 from services.intake.core.instants import Retention, retention
 from services.intake.incidents import record as incidents
 from services.intake.recipients import digests
 from services.intake.request import status
+from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.domain.events import RequestExpired
 from shared.domain.rights import Right
@@ -20,23 +25,26 @@ from shared.storage.postgres import Connection
 EVERY = timedelta(hours=1)
 _AT_A_TIME = 500
 _AT_MOST_SECONDS = 5.0
+GRACE = timedelta(hours=1)
+"""The time in which a service consumes the event by which it drops something."""
 
 # The identities that systems have named are needed to lift a restriction, keep an objection or finish an erasure.
 _IN_FORCE = "r.outcome IN ('fulfilled', 'partially_fulfilled', 'assisted')"
-_NEEDED = f"""(r.resumable
-    OR r."right" = 'restriction' AND {_IN_FORCE} AND (r.lifted_at IS NULL OR r.lifted_at >= $1)
-    OR r."right" = 'erasure' AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),
+_UNERASED = """jsonb_path_exists(coalesce(r.tasks, '[]'),
         '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
-            || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))')
+            || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))')"""
+_NEEDED = f"""(r.facts ? 'resumable'
+    OR r."right" = 'restriction' AND {_IN_FORCE}
+        AND coalesce((r.facts ->> 'lifted_at')::timestamptz >= $1, true)
+    OR r."right" = 'erasure' AND r.outcome IS DISTINCT FROM 'withdrawn' AND {_UNERASED}
     OR r.owed AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),
         '$[*] ? (exists(@.failure) || exists(@.not_searched) || !exists(@.outcome))'))"""
 
 _ERASED = """
     SELECT FROM vault.open_request o JOIN request e USING (request_id)
     WHERE o.kind = 'erased' AND e.outcome IN ('fulfilled', 'partially_fulfilled', 'no_data')
-      AND e.closed_at < $1 AND r.accepted_at < e.closed_at AND (o.mark = r.proved_account
-          OR o.mark = r.proved_email AND (r.proved_account IS NULL OR NOT EXISTS (
-              SELECT FROM vault.open_request x WHERE x.request_id = o.request_id AND x.type = 'account_id')))
+      AND e.closed_at < $1 AND r.accepted_at < e.closed_at AND o.request_id IN (
+          SELECT r.request_id UNION ALL SELECT s.other FROM same_person s WHERE s.request_id = r.request_id)
 """
 End = Callable[[UnitOfWork, str, datetime], Coroutine[None, None, int]]
 
@@ -59,18 +67,20 @@ class Tier(NamedTuple):
         return moment
 
 
-async def run(running: Running) -> None:
+async def run(running: Running, settings: IntakeSettings) -> None:
     """Ends what is due for as long as the service runs."""
-    periods = retention()
+    periods, kept, unit_of_work = retention(), timedelta(days=settings.package_days), running.unit_of_work
 
     async def end() -> None:
-        await end_all(running.unit_of_work, periods, lambda: running.heartbeats.beat("expiry"))
+        await end_all(unit_of_work, periods, lambda: running.heartbeats.beat("expiry"))
+        async with unit_of_work.pool.acquire() as connection:
+            await count_left(connection, periods, unit_of_work.clock.now(), kept)
 
     await run_periodically(end, "expiry", EVERY.total_seconds(), running.stopping, running.heartbeats)
 
 
 async def end_all(unit_of_work: UnitOfWorkFactory, periods: Retention, beat: Callable[[], None]) -> dict[str, int]:
-    """Ends everything that is past its period, not all at once; returns how much, by tier."""
+    """Ends everything that is past its period, in batches; returns how much, by tier."""
     ended = dict.fromkeys(DUE, 0)
     for name, tier in DUE.items():
         some = 1
@@ -84,12 +94,31 @@ async def end_all(unit_of_work: UnitOfWorkFactory, periods: Retention, beat: Cal
 
 async def past(connection: Connection, periods: Retention, now: datetime) -> dict[str, int]:
     """Counts what is past its period, by tier."""
-    counts = dict[str, int]()
-    for name, tier in DUE.items():
-        began = await tier.began(connection, periods, now)
-        query = f"SELECT count(*) {tier.rows}"
-        counts[name] = await connection.fetchval(query, began, timeout=_AT_MOST_SECONDS)
-    return counts
+    return {
+        name: await _count(connection, tier.rows, await tier.began(connection, periods, now))
+        for name, tier in DUE.items()
+    }
+
+
+async def count_left(connection: Connection, periods: Retention, now: datetime, kept: timedelta) -> None:
+    """Counts what should be gone for an hour; if that takes too long, there is no number until the next time.
+
+    ``kept``: how long a package stays.
+    """
+    try:
+        found = {what: await _count(connection, rows, now - GRACE) for what, rows in _UNNEEDED.items()}
+        found["expired"] = await _count(connection, _PACKAGES, now - GRACE - kept)
+        found["expired"] += sum((await past(connection, periods, now - GRACE - EVERY)).values())
+    except TimeoutError:
+        metrics.ORPHANS.clear()
+        raise
+    for what, number in found.items():
+        metrics.ORPHANS.labels(what).set(number)
+
+
+async def _count(connection: Connection, rows: str, began: datetime) -> int:
+    number: int = await connection.fetchval(f"SELECT count(*) {rows}", began, timeout=_AT_MOST_SECONDS)
+    return number
 
 
 async def _delete(tx: UnitOfWork, name: str, began: datetime) -> int:
@@ -128,10 +157,10 @@ async def _unseal(tx: UnitOfWork, _requests: Sequence[UUID], sealed: Sequence[UU
     await tx.connection.execute("DELETE FROM vault.sealed WHERE sealed_id = ANY($1)", sealed)
 
 
-async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]) -> None:
+async def _shred(tx: UnitOfWork, requests: Sequence[UUID], refs: Sequence[UUID]) -> None:
     await tx.vault.shred(tx.connection, refs, tx.now)
     await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1)", refs)
-    await tx.connection.execute("UPDATE request SET package_gone = package_id WHERE subject_ref = ANY($1)", refs)
+    await tx.connection.execute("UPDATE package SET gone = true WHERE request_id = ANY($1)", requests)
 
 
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
@@ -145,8 +174,8 @@ async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[U
         tx.publish(RequestExpired(request_id=request_id, right=Right(right), occurred_at=tx.now))
 
 
-# An erasure also ends what earlier requests of the same person have left, who are told as in ``same_person``; their
-# letters stay, and a package within its days.
+# An erasure also ends what earlier requests of the same person (``same_person``) have left, except letters, and a
+# package within its days.
 DUE: Final[Mapping[str, Tier]] = {
     "collected": Tier(
         """FROM vault.sealed s JOIN request r USING (subject_ref)
@@ -159,7 +188,7 @@ DUE: Final[Mapping[str, Tier]] = {
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}
               AND NOT EXISTS (SELECT FROM letter l WHERE l.request_id = r.request_id AND l.written_at >= $1)
               AND NOT EXISTS (SELECT FROM delivery d WHERE d.request_id = r.request_id AND d.awaited IS NOT NULL
-                              AND d.state IN ('waiting', 'person'))
+                              AND d.state IN ('waiting', 'needs_attention'))
               AND NOT EXISTS (SELECT FROM recipient_notice n WHERE n.request_id = r.request_id
                               AND n.digest_id IS NULL AND n.settled_at IS NULL)""",  # noqa: S608  # constants
         "correspondence_months",
@@ -175,9 +204,10 @@ DUE: Final[Mapping[str, Tier]] = {
     "erased": Tier(
         f"""FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND NOT {_NEEDED} AND EXISTS ({_ERASED})
-              AND (r.package_id IS NULL
-                   OR r.responded_at < $1 - interval '14 days'
-                   AND NOT EXISTS (SELECT 1 FROM vault.sealed s WHERE s.sealed_id = r.package_id))""",  # noqa: S608  # constants
+              AND NOT EXISTS (
+                  SELECT FROM package p LEFT JOIN vault.sealed s ON s.sealed_id = p.package_id
+                  WHERE p.request_id = r.request_id
+                        AND (r.responded_at >= $1 - interval '14 days' OR s.sealed_id IS NOT NULL))""",
         None,
         _of_requests("r.subject_ref", _shred),
     ),
@@ -191,9 +221,9 @@ DUE: Final[Mapping[str, Tier]] = {
     "subjects": Tier("FROM subject_token WHERE expires_at < $1", None, _forget_subjects),
     "accounts": Tier("FROM closed_account WHERE learned_at < $1", "account_months", _delete),
     "lookups": Tier(
-        """FROM request_lookup l WHERE l.kind <> 'reference' AND EXISTS (
+        """FROM request_lookup l WHERE l.kind <> 'reference' AND NOT l.proved AND EXISTS (
             SELECT FROM request r JOIN vault.subject v USING (subject_ref)
-            WHERE r.request_id = l.request_id AND v.shredded_at <= $1)""",
+            WHERE r.request_id = l.request_id AND r."right" <> 'consent_withdrawal' AND v.shredded_at <= $1)""",
         None,
         _delete,
     ),
@@ -207,3 +237,34 @@ DUE: Final[Mapping[str, Tier]] = {
     "tokens": Tier("FROM used_token WHERE used_at < $1::timestamptz - interval '1 day'", None, _delete),
     "digests": Tier(digests.EXPIRED, "correspondence_months", lambda tx, _, began: digests.forget(tx, began)),
 }
+_PACKAGES: Final = """FROM package JOIN request r USING (request_id) WHERE r.responded_at < $1 AND EXISTS (
+    SELECT FROM vault.sealed s
+    WHERE s.subject_ref = r.subject_ref AND s.kind IN ('package', 'release') AND s.created_at < $1)"""
+# The reports of an erasure say whether a system still needs its key. A restriction is lifted by the identities that
+# systems have named.
+_UNNEEDED: Final[Mapping[str, str]] = {
+    "collected": """FROM request r JOIN vault.subject v USING (subject_ref)
+        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND r.responded_at < $1 AND EXISTS (
+            SELECT FROM vault.sealed s WHERE s.subject_ref = r.subject_ref
+            AND (s.kind IN ('records', 'upload') AND NOT (r.owed OR r.facts ? 'renewing')
+                OR r.outcome IN ('withdrawn', 'refused') AND (s.kind IN ('package', 'release')
+                    OR s.kind = 'identities' AND s.source NOT IN ('requester', 'taken_back', 'dropped')
+                        AND r."right" NOT IN ('restriction', 'objection'))))""",
+    "key": f"""FROM request r JOIN vault.subject v USING (subject_ref)
+        WHERE v.wrapped_key IS NOT NULL AND r."right" = 'erasure' AND r.state = 'closed' AND r.closed_at < $1
+              AND r.responded_at < $1 AND NOT r.facts ? 'resumable' AND r.outcome NOT IN ('forwarded', 'refused')
+              AND (r.outcome = 'withdrawn' OR NOT {_UNERASED})""",
+    "no_request": """FROM (
+        SELECT v.subject_ref FROM vault.subject v
+        WHERE v.wrapped_key IS NOT NULL AND v.created_at < $1
+              AND NOT EXISTS (SELECT FROM request r WHERE r.subject_ref = v.subject_ref)
+              AND NOT EXISTS (SELECT FROM request r WHERE r.request_id = v.subject_ref)
+              AND NOT EXISTS (SELECT FROM subject_token t WHERE t.subject_ref = v.subject_ref AND t.used_at IS NULL)
+              AND NOT EXISTS (SELECT FROM mail m WHERE m.mail_id = v.subject_ref AND m.decided_at IS NULL)
+              AND NOT EXISTS (SELECT FROM vault.returned r WHERE r.subject_ref = v.subject_ref)
+              AND NOT EXISTS (SELECT FROM vault.legal_hold h WHERE h.hold_id = v.subject_ref AND h.lifted_at IS NULL)
+              AND NOT EXISTS (SELECT FROM incident i WHERE i.incident_id = v.subject_ref)
+        UNION SELECT s.subject_ref FROM vault.sealed s WHERE s.created_at < $1
+              AND NOT EXISTS (SELECT FROM vault.subject v WHERE v.subject_ref = s.subject_ref)) AS orphans""",
+}
+"""Data that no request needs, though the services have consumed the event by which they drop it: a defect left it."""

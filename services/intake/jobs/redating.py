@@ -19,7 +19,7 @@ BATCH = 1_000
 
 # A due date only ever becomes earlier here, so what was moved is not read again.
 _OPEN = """
-SELECT due_on, request_id FROM request WHERE state <> 'closed' AND (due_on, request_id) > ($1, $2)
+SELECT due_on, request_id FROM request WHERE open AND state <> 'closed' AND (due_on, request_id) > ($1, $2)
 ORDER BY due_on, request_id LIMIT $3
 """
 
@@ -30,9 +30,9 @@ BEGINNING: Cursor = (date.min, UUID(int=0))
 def due_after(request: Request, arrival: Arrival, policy: TimeLimitPolicy) -> date:
     """The due date of a request that arrived then and there; pure.
 
-    An extension that was granted stays, and with it the day that the subject was told, unless that day lies beyond the
-    two further months that the law allows from the arrival as it is now (Art. 12(3)). So does the day that the subject
-    was told when a late answer reopened the request.
+    An extension that was granted stays, and with it the day in its letter. Only a day beyond the two further months
+    from the arrival as it is now (Art. 12(3)) moves. The day in the letter about a late answer that reopened the
+    request stays as well.
     """
     if request.resumed:
         return request.due_on

@@ -9,21 +9,16 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from services.intake.core.metrics import ERASURES_SUSPENDED, KEYS_SUSPENDED
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request, Transition
-from services.intake.reviews import holds
 from services.intake.store.repository import Requests
 from shared.app.service import Running
 from shared.domain.assignments import NUMBERS, AssignmentInDoubt
 from shared.domain.operations import Unsearched
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
-from shared.runtime.settings import PolicySettings
 from shared.storage import holds as stored_holds
-from shared.storage.postgres import Connection
 
 _LOOP: Final = "resuming"
 _EVERY_SECONDS = 5.0
@@ -34,14 +29,14 @@ _READING = timedelta(minutes=10)
 # A copy is open while a part of it is owed, a restriction while it is in force.
 _POSTPONED = """
 SELECT e.request_id FROM request e
-WHERE e.postponed AND e.state <> 'closed' AND NOT EXISTS (
+WHERE e.waits = 'others' AND NOT EXISTS (
     SELECT FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
     WHERE w.request_id = e.request_id AND o.kind IN ('copy', 'restriction'))
 ORDER BY e.request_id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
 """
 _SUSPENDED = """
 SELECT r.request_id FROM request r
-WHERE r.suspended AND NOT EXISTS (SELECT FROM suspended_key s WHERE s.key_id = r.key_id) LIMIT $1
+WHERE r.waits = 'key' AND NOT EXISTS (SELECT FROM suspended_key s WHERE s.key_id = r.key_id) LIMIT $1
 """
 _HELD = """
 SELECT k.request_id, array_agg(DISTINCT k.system) FROM vault.hold_kept k JOIN vault.legal_hold h USING (hold_id)
@@ -53,7 +48,8 @@ SELECT greatest((SELECT max(changed_at) FROM register.source), (SELECT max(settl
 # A request that was searched again since the last change is not among them.
 _UNSEARCHED = """
 SELECT request_id, subject_ref, coalesce(register_seen_at, accepted_at) FROM request
-WHERE request_id IN (SELECT request_id FROM request WHERE state IN ('awaiting_decision', 'awaiting_clarification')
+WHERE request_id IN (SELECT request_id FROM request
+                     WHERE waits IS NOT NULL AND state IN ('awaiting_decision', 'awaiting_clarification')
                      UNION ALL SELECT request_id FROM request WHERE state = 'closed' AND owed)
   AND coalesce(register_seen_at, accepted_at) < $1
   AND jsonb_path_exists(tasks, '$[*] ? (@.not_searched == $why[*] || @.failure == $doubt)', $2)
@@ -73,34 +69,20 @@ _WHY = {
     ],
     "doubt": AssignmentInDoubt.code,
 }
-_FIGURES = """
-SELECT (SELECT count(*) FROM suspended_key), (SELECT count(*) FROM request WHERE suspended AND state <> 'closed')
-"""
 _OLD = "DELETE FROM erasures_asked WHERE minute < $1::timestamptz - interval '2 hours'"
 
 
 async def run(running: Running) -> None:
     """Looks for as long as the service runs."""
-    zone = ZoneInfo(PolicySettings().read_processing().controller.zone)
 
     async def look() -> None:
         async with running.unit_of_work.pool.acquire() as connection:
-            now = running.unit_of_work.clock.now()
-            await count(connection)
-            await holds.count(connection, now.astimezone(zone).date())
-            await connection.execute(_OLD, now)
+            await connection.execute(_OLD, running.unit_of_work.clock.now())
         for resume in (begin_postponed, begin_suspended, erase_released, search_again):
             while await resume(running.unit_of_work) == _AT_A_TIME:
                 running.heartbeats.beat(_LOOP)
 
     await run_periodically(look, _LOOP, _EVERY_SECONDS, running.stopping, running.heartbeats)
-
-
-async def count(connection: Connection) -> None:
-    """Counts the suspended keys, and the erasures that wait for their release."""
-    keys, erasures = await connection.fetchrow(_FIGURES) or (0, 0)
-    KEYS_SUSPENDED.set(keys)
-    ERASURES_SUSPENDED.set(erasures)
 
 
 async def begin_postponed(unit_of_work: UnitOfWorkFactory) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
-from services.intake.request.stored_request import StoredRequest, as_told
+from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain import reference
 from shared.domain.rights import Right, Role
 from shared.domain.sentences import Fact, Listed, Sentence, Term, say
@@ -22,7 +22,7 @@ class Case:
 
     @property
     def case_id(self) -> UUID:
-        """The number by which the person knows all of it."""
+        """Returns the number by which the person knows the case."""
         return self.requests[0][0]
 
     def acknowledged(self, codes: Sequence[str]) -> Sentence:
@@ -42,7 +42,7 @@ def _part(request_id: UUID, right: Right, role: Role, code: str) -> Sentence:
 def with_case(
     request: StoredRequest, written: Sequence[LetterOf], others: Sequence[StoredRequest]
 ) -> Sequence[LetterOf]:
-    """The letters, each that answers a request of a case with the number of that; the last answer tells of all.
+    """Adds the case number to letters that answer a request of a case; the last answer lists all parts.
 
     ``others``: what came with it, as it stands.
     """
@@ -51,8 +51,8 @@ def with_case(
     facts: dict[str, Fact] = {"case": reference.of(request.case_id), "right": Term("right", request.right)}
     answered = [each for each in others if each.outcome and each.responded_at]
     if answered and len(answered) == len(others):
-        told = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
-        said = say("case.all_answered", **facts, others=Listed(tuple(told)))
+        parts = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
+        said = say("case.all_answered", **facts, others=Listed(tuple(parts)))
     else:
         said = say("case.answered", **facts)
     return [(kind, also(fields, said) if kind in ANSWERS else fields) for kind, fields in written]
@@ -64,4 +64,4 @@ def answers(request: StoredRequest, written: Sequence[LetterOf]) -> bool:
 
 
 def _outcome(request: StoredRequest) -> Term:
-    return Term("outcome", str(as_told(request).outcome))
+    return Term("outcome", str(for_requester(request).outcome))

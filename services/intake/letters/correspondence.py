@@ -1,8 +1,9 @@
-"""Letters to the subject and what proves them, under a key of their own: an erasure leaves it, its expiry ends it.
+"""Writes letters to the subject, and seals them under the second key of their request.
 
-The record of that key has the id of the request. Its statement says how the subject is reached. A decision keeps what
-its letter needs (``write``). The service of correspondence renders it (``NoticeRequested``): immediately if it is sent
-or printed, else when it is first read.
+That key is a vault record with the ID of the request. It survives an erasure, and is destroyed when the record of the
+request expires. Its statement says how the subject is reached. A decision seals the facts of its letter (``write``).
+The service correspondence renders them (``NoticeRequested``): immediately if the letter is sent or printed, else when
+it is first read.
 """
 
 import base64
@@ -49,74 +50,75 @@ WHERE l.request_id = $1 ORDER BY letter_id
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """The correspondence of a new request: the row of its key, and its first letter as it is sealed.
+class NewCorrespondence:
+    """Holds the rows of a new request's letters: their key, and the acknowledgement as it is sealed.
 
-    Of what came in one message only the first has one. ``said``: by what the requester says that they are known.
+    Of several requests in one message only the first has an acknowledgement. ``identities``: those that the requester
+    stated, by which staff find the request again.
     """
 
     record: Row
     acknowledgement: Sealing | None
     sealed: Sequence[Row]
-    said: Sequence[Identity]
+    identities: Sequence[Identity]
 
 
-def code(keyring: Keyring, request_id: UUID) -> str:
+def letter_code(keyring: Keyring, request_id: UUID) -> str:
     """Returns the code that opens the letters of a request together with its reference."""
     digest = keyring.hash(b"letters\0" + request_id.bytes)
     return base64.b32encode(digest[:_CODE_BYTES]).decode()
 
 
-def opens(keyring: Keyring, request_id: UUID, shown: str) -> bool:
+def is_letter_code(keyring: Keyring, request_id: UUID, shown: str) -> bool:
     """Returns whether that is the code of these letters."""
-    return hmac.compare_digest(code(keyring, request_id).encode(), shown.encode())
+    return hmac.compare_digest(letter_code(keyring, request_id).encode(), shown.encode())
 
 
 def begin(
     vault: Vault,
     letters: Letters,
     request: StoredRequest,
-    said: Sequence[Identity],
+    identities: Sequence[Identity],
     now: datetime,
     case: Case | None = None,
     follows: str | None = None,
-) -> Opened:
-    """A key for the letters of a new request, and the acknowledgement under it.
+) -> NewCorrespondence:
+    """Makes the key for the letters of a new request, and writes its acknowledgement.
 
-    ``said``: by what the requester says that they are known; the letters of an instruction go to the customer.
-    ``case``: what came in one message with it, which is acknowledged with the first of it. ``follows``: the Message-ID
-    of the mail by which it was asked.
+    ``identities``: those that the requester stated; the letters of an instruction go to the customer. ``case``: the
+    requests of one message, which the acknowledgement of the first names. ``follows``: the Message-ID of the mail by
+    which the request came.
     """
-    to = [request.tenant] if request.tenant else _address(request, said)
-    name = next((each.value for each in said if each.type is IdentityType.NAME), "")
+    to = [request.tenant] if request.tenant else _address(request, identities)
+    name = next((each.value for each in identities if each.type is IdentityType.NAME), "")
     statement = orjson.dumps({"to": to, "name": name, **({"follows": follows} if follows else {})})
     if case is not None and request.request_id != case.case_id:
         record, sealed = vault.new_record(request.request_id, statement, [], now)
-        return Opened(record, None, sealed, said)
-    codes = [_code_told(vault.keyring, request, each) for each, *_ in case.requests] if case else []
-    besides = case.acknowledged(codes) if case else ""
-    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides, to[-1]), now)
+        return NewCorrespondence(record, None, sealed, identities)
+    codes = [_code_for(vault.keyring, request, each) for each, *_ in case.requests] if case else []
+    others = case.acknowledged(codes) if case else ""
+    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, others, to[-1]), now)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
-    return Opened(record, acknowledgement, sealed, said)
+    return NewCorrespondence(record, acknowledgement, sealed, identities)
 
 
-def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact, address: str) -> LetterOf:
-    """An acknowledgement goes where they have written from, and says nothing of what is held."""
+def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, others: Fact, address: str) -> LetterOf:
+    """Returns the acknowledgement, which goes to the address of the mail, and says nothing of what is held."""
     to = {"to": address} if request.channel == "email" else {}
-    said, told = standing(request, now.date()), _code_told(keyring, request, request.request_id)
-    return ("acknowledgement", {"standing": said, "code": told, "besides": besides, **to})
+    said, code = standing(request, now.date()), _code_for(keyring, request, request.request_id)
+    return ("acknowledgement", {"standing": said, "code": code, "also": others, **to})
 
 
-def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
-    """The code of a request that came by the API; none for any other channel.
+def _code_for(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
+    """Returns the code of a request that came by the API; no code for any other channel.
 
     By e-mail and by post letters go to the requester; the portal shows them after proof.
     """
-    return code(keyring, request_id) if request.channel == "api" else ""
+    return letter_code(keyring, request_id) if request.channel == "api" else ""
 
 
 def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:
-    """Writes what a letter needs, to be kept. With ``to`` among the fields it goes there, else to the requester."""
+    """Returns the facts of a letter, to be sealed. A field ``to`` addresses it; by default the requester gets it."""
     kind, fields = letter_of
     known = {"received_on": request.received_at, "reference": reference.of(request.request_id), **fields}
     known = {"asked": Term("asked", request.right), **known}
@@ -175,8 +177,7 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     Links and codes are for the subject alone (``masked``). Once the subject's key is shredded, addresses are not
     shown (REQ-R11).
 
-    Raises:
-        Shredded: the correspondence has expired.
+    Raises ``Shredded``.
     """
     request_id = request.request_id
     usual = orjson.loads(await tx.vault.statement(tx.connection, request_id))
@@ -224,7 +225,7 @@ _WHOLE: Final = re.compile(rf"(/portal/[a-z]{{2}}/prove/)[\w-]{{{_TOKEN}}}(?![\w
 _BREAK: Final = re.compile(r"[\s>|\u200b\u00ad]+")
 _RUN: Final = re.compile(rf"[A-Za-z0-9_-]{{{_TOKEN},}}")
 _OF_LETTERS: Final = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{24}(?![A-Z2-7])")
-"""The code that opens letters (``correspondence.code``)."""
+"""The code that opens letters (``letter_code``)."""
 _GREETING: Final = re.compile(r'<p class="dear">.*?</p>\n?', re.DOTALL)
 _OF_LINK: Final = re.compile(r"(?<!\d)\d{4}[ \u00a0]?\d{4}(?!\d)")
 """Matches the code next to a link."""
@@ -278,8 +279,7 @@ async def note(
 async def controller(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool) -> str | None:
     """To whom a request was passed on; for the subject only if the customer may be named to them.
 
-    Raises:
-        Shredded: the correspondence has expired.
+    Raises ``Shredded``.
     """
     known = await tx.vault.open_kind(tx.connection, request.request_id, "controller")
     if not known:

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from services.intake.core.metrics import LETTER_WAIT, LETTERS
 from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
-from services.intake.request.delivery import Told
+from services.intake.request.delivery import OnDelivery
 from services.intake.request.letter_kinds import ANSWERS, TO_OTHERS, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import NoticeRequested
@@ -38,7 +37,7 @@ _INSERT = """
 INSERT INTO delivery (letter_id, request_id, kind, way, state, fault, awaited, address,
                       written_at, written_on)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz, ($9::timestamptz AT TIME ZONE 'UTC')::date)
-ON CONFLICT (address, written_on) WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'spared'
+ON CONFLICT (address, written_on) WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'cancelled'
 DO NOTHING RETURNING true
 """
 _NOTED = (*("letter_id", "request_id", "kind", "way", "state", "fault", "awaited", "written_at", "written_on"),)
@@ -46,11 +45,8 @@ _READ = """
 SELECT letter_id, request_id, kind, way, state, fault, coalesce(awaited, '[]'), written_at FROM delivery
 """
 _OPEN = f"""
-{_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1
+{_READ} WHERE state IN ('waiting', 'needs_attention') AND letter_id > $1
    AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR way = $4) ORDER BY letter_id LIMIT $2
-"""
-_COUNTED = """
-SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2
 """
 # Letters to requesters: no other letter goes to that address.
 _ADDRESS_KNOWN = """
@@ -65,17 +61,17 @@ ORDER BY letter_id DESC LIMIT 1
 # Not while it may be under way: it would be delivered twice.
 _ANOTHER_WAY = """
 UPDATE delivery SET way = $2, state = 'waiting', fault = NULL, sent_at = NULL
-WHERE letter_id = $1 AND state = 'person' RETURNING true
+WHERE letter_id = $1 AND state = 'needs_attention' RETURNING true
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A letter to keep, and to deliver if it is not fetched; ``tells``: what takes effect with its delivery."""
+    """A letter to keep, and to deliver if it is not fetched; ``on_delivery``: what takes effect with its delivery."""
 
     request: StoredRequest
     sealing: Sealing
-    tells: Sequence[Told] = ()
+    on_delivery: Sequence[OnDelivery] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +84,16 @@ class Delivery:
     way: str
     state: str
     fault: str | None
-    awaited: Sequence[Told]
+    awaited: Sequence[OnDelivery]
     written_at: datetime
 
 
 async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], more: Sequence[Sealing] = ()) -> None:
-    """Keeps letters, of any number of requests, all at once, and has those delivered that nobody fetches.
+    """Keeps the letters of any number of requests in one batch, and has those delivered that are not fetched.
 
     A requester of the portal gets a mail that there is something to read. ``more``: what else is sealed.
 
-    Raises:
-        Shredded: the correspondence of one of the requests has expired.
+    Raises ``Shredded``.
     """
     everything = [*written, *await _news(tx, letters, written)]
     sealings, delivered = await _addressed(tx, everything)
@@ -108,7 +103,7 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], mor
             _ask(tx, each.request, letter_id, each.sealing.source, by_mail=delivered[letter_id])
 
 
-async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
+async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.NewCorrespondence]]) -> None:
     """Has the acknowledgements of new requests delivered, which are kept already.
 
     An address gets one a day, so that forged mails in its name cannot cause many.
@@ -120,20 +115,19 @@ async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, corr
         if request.channel == "post":
             await _insert(tx, letter, *await _by_post(tx, request))
         elif request.channel == "email":
-            [stated, *_] = (each for each in new.said if each.type is IdentityType.EMAIL)
+            [stated, *_] = (each for each in new.identities if each.type is IdentityType.EMAIL)
             mark = tx.vault.keyring.fingerprint(stated)
             by_mail = await _insert(tx, letter, "email", "waiting", None, mark)
             if not by_mail:
-                await _insert(tx, letter, "email", "spared", "acknowledged_today", mark)
+                await _insert(tx, letter, "email", "cancelled", "acknowledged_today", mark)
         if by_mail or request.channel == "post":
             _ask(tx, request, new.acknowledgement.sealed_id, "acknowledgement", by_mail=by_mail)
 
 
 async def ask_for_texts(tx: UnitOfWork, request: StoredRequest) -> bool:
-    """Has those letters of a request rendered that nobody is sent, as they are first read; returns whether any is.
+    """Has the letters of a request rendered that are not sent, when they are first read; returns whether any is.
 
-    Raises:
-        Shredded: the correspondence has expired.
+    Raises ``Shredded``.
     """
     coming = await _without_text(tx, request.request_id)
     for letter_id, kind in coming:
@@ -203,9 +197,9 @@ def _ask(tx: UnitOfWork, request: StoredRequest, letter_id: UUID, kind: str, *, 
 
 
 async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Delivery) -> str | None:
-    """Puts where it goes by what is proved by now into a letter that is to be mailed; why it goes nowhere, if so.
+    """Addresses a letter that is to be mailed by what is proved by now; returns why it cannot be sent, if so.
 
-    A letter that goes where it says goes there again, and to nobody else.
+    A letter that has an address goes there again, and nowhere else.
     """
     letter_id = letter.letter_id
     content = await tx.vault.open_one(tx.connection, letter_id, lock=True)
@@ -222,18 +216,19 @@ async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Deliv
 
 
 async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> list[Written]:
-    """The mails that something can be read in the portal, which tell what can be read there."""
+    """Returns the mails that announce letters in the portal, with the decisions of those letters."""
     there, news = [each for each in written if each.sealing.source not in BY_ADDRESS], []
     for request, letter in await portal_news.notices(tx, [each.request for each in there]):
         sealing = correspondence.write(letters, request, letter, tx.now)
-        tells = [told for each in there if each.request.request_id == request.request_id for told in each.tells]
+        theirs = (each for each in there if each.request.request_id == request.request_id)
+        on_delivery = [decision for each in theirs for decision in each.on_delivery]
         tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
-        news.append(Written(request, sealing, tells))
+        news.append(Written(request, sealing, on_delivery))
     return news
 
 
 async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[Sealing], dict[UUID, bool]]:
-    """Returns letters with where they go, and which are delivered, by e-mail now or not; notes those, all at once."""
+    """Returns letters with their addresses, and which are delivered, by e-mail now or not; records those in a batch."""
     mailed = [each.request for each in written if each.request.channel == "email"]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
     sealings, delivered, rows = list[Sealing](), dict[UUID, bool](), list[tuple[object, ...]]()
@@ -241,7 +236,7 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[S
     def note(letter: Written, way: str, state: str, fault: str | None = None) -> None:
         known = (letter.sealing.sealed_id, letter.sealing.subject_ref, letter.sealing.source)
         delivered[letter.sealing.sealed_id] = (way, state) == ("email", "waiting")
-        rows.append((*known, way, state, fault, [*letter.tells] or None, tx.now, tx.now.astimezone(UTC).date()))
+        rows.append((*known, way, state, fault, [*letter.on_delivery] or None, tx.now, tx.now.astimezone(UTC).date()))
 
     for each in written:
         sealing = each.sealing
@@ -249,13 +244,13 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[S
             if address_in(address_of(sealing.content) or ""):
                 note(each, "email", "waiting")
             else:
-                note(each, "post", "person", "address_unknown")
+                note(each, "post", "needs_attention", "address_unknown")
         elif each.request.channel == "post":
             note(each, *await _by_post(tx, each.request))
         elif each.request.channel == "email":
             to, fault = await _mailed_to(tx, each.request, known.get(each.request.subject_ref))
             sealing = replace(sealing, content=addressed(sealing.content, to)) if to else sealing
-            note(each, "email", "person" if fault else "waiting", fault)
+            note(each, "email", "needs_attention" if fault else "waiting", fault)
         sealings.append(sealing)
     if rows:
         await tx.connection.copy_records_to_table("delivery", records=rows, columns=_NOTED)
@@ -288,41 +283,30 @@ def _reached_at(known: Sequence[Identity]) -> tuple[str | None, str | None]:
 
 async def _by_post(tx: UnitOfWork, request: StoredRequest) -> tuple[str, str, str | None]:
     known = await tx.vault.places(tx.connection, request.request_id, POSTAL)
-    return ("post", "waiting", None) if known else ("post", "person", "address_unknown")
+    return ("post", "waiting", None) if known else ("post", "needs_attention", "address_unknown")
 
 
 async def _insert(  # the columns
     tx: UnitOfWork, letter: Written, way: str, state: str, fault: str | None = None, address: bytes | None = None
 ) -> bool:
-    sealing, tells = letter.sealing, [*letter.tells] or None
-    given = (sealing.sealed_id, sealing.subject_ref, sealing.source, way, state, fault, tells, address, tx.now)
+    sealing, on_delivery = letter.sealing, [*letter.on_delivery] or None
+    given = (sealing.sealed_id, sealing.subject_ref, sealing.source, way, state, fault, on_delivery, address, tx.now)
     return bool(await tx.connection.fetchval(_INSERT, *given))
 
 
-async def count(connection: Connection, now: datetime) -> None:
-    """Counts what waits, and for how long the oldest does."""
-    rows = await connection.fetch(_COUNTED)
-    found = {(way, state): (number, since) for way, state, number, since in rows}
-    for way in ("email", "post"):
-        for state in ("waiting", "person"):
-            LETTERS.labels(way, state).set(found.get((way, state), (0, now))[0])
-        waits = found.get((way, "waiting"), (0, now))[1]
-        LETTER_WAIT.labels(way).set(max(0.0, (now - waits).total_seconds()))
-
-
-_NOT_DELIVERED: Final = frozenset({"waiting", "person"})
+_NOT_DELIVERED: Final = frozenset({"waiting", "needs_attention"})
 _STANDS: Final = {
     "answer": "The answer does not count as given, and the time limit runs on",
     "question": "The question does not count as asked, and no time limit stops for it",
-    "lift": "The restriction stays, since they must be told before it is lifted (Art. 18(3))",
+    "lift": "The restriction stays, since they must be informed before it is lifted (Art. 18(3))",
 }
 
 
-def why(state: str, tells: Sequence[Told]) -> Iterator[str]:
-    """Sentence by sentence what follows from it for as long as it is not delivered; nothing once it is."""
+def why(state: str, on_delivery: Sequence[OnDelivery]) -> Iterator[str]:
+    """Yields what follows while it is not delivered; nothing once it is."""
     if state not in _NOT_DELIVERED:
         return
-    known = [each for each in tells if "there" not in each]
+    known = [each for each in on_delivery if "there" not in each]
     for each in known:
         if each["what"] == "extension":
             yield (
@@ -338,4 +322,4 @@ def stands(kind: str, state: str, fault: str | None) -> str:
     letter = f"The letter \u201c{kind.replace('_', ' ')}\u201d"
     if state == "waiting":
         return f"{letter} is still to be delivered."
-    return f"{letter} waits for a person: {(fault or 'nobody knows why').replace('_', ' ')}."
+    return f"{letter} waits for a person: {(fault or 'reason unknown').replace('_', ' ')}."

@@ -44,10 +44,10 @@ async def to_correct(tx: UnitOfWork, request: StoredRequest, written: Sequence[L
 
 
 def old_points(known: SubjectData, now: datetime) -> list[str]:
-    """The contact points in whose place others came, each once; pure.
+    """Returns the contact points that were replaced, each once; pure.
 
     Where the requester did not say which, all of that kind that are proved to be the subject's now: a number that was
-    theirs once is somebody else's.
+    theirs once may belong to a different person.
     """
     return list(dict.fromkeys(point for change in known.changes for point in _replaced(change, known.identities, now)))
 

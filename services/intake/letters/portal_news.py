@@ -15,7 +15,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 
 async def notices(tx: UnitOfWork, written: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:
-    """The mails for those of the requests, of which letters are written, that are answered in the portal.
+    """Yields the mails for requests with new letters that are answered in the portal.
 
     They go to the proved address; an unproved one gets no second mail (REQ-S5).
     """
@@ -38,21 +38,23 @@ async def reaches(tx: UnitOfWork, request: StoredRequest) -> bool:
 
 
 def proved(identities: Iterable[Identity]) -> str | None:
-    """The first address that the requester has stated, and has shown to be theirs; pure."""
+    """Returns the first address that the requester has stated and proved; pure."""
     stated = (each for each in identities if each.type is IdentityType.EMAIL and each.source == "requester")
     return next((each.value for each in stated if each.level > NOTHING), None)
 
 
 _KNOWN: Final = """
 UPDATE delivery SET awaited = (
-    SELECT jsonb_agg(told) FROM jsonb_array_elements(awaited) told WHERE told ->> 'question_id' IS DISTINCT FROM $2)
-WHERE request_id = $1 AND state IN ('waiting', 'person')
+    SELECT jsonb_agg(decision) FROM jsonb_array_elements(awaited) decision
+    WHERE decision ->> 'question_id' IS DISTINCT FROM $2)
+WHERE request_id = $1 AND state IN ('waiting', 'needs_attention')
   AND awaited @> jsonb_build_array(jsonb_build_object('question_id', $2::text))
 """
 # What waits for the mail server may be on its way, and goes.
 _OVER: Final = """
-UPDATE delivery SET state = 'spared', fault = 'asked_no_more'
-WHERE request_id = $1 AND (state = 'person' OR (state = 'waiting' AND way = 'post')) AND jsonb_array_length(awaited) = 1
+UPDATE delivery SET state = 'cancelled', fault = 'asked_no_more'
+WHERE request_id = $1 AND (state = 'needs_attention' OR (state = 'waiting' AND way = 'post'))
+  AND jsonb_array_length(awaited) = 1
   AND awaited @> jsonb_build_array(jsonb_build_object('question_id', $2::text)) RETURNING letter_id
 """
 
@@ -78,5 +80,5 @@ async def unless_open(tx: UnitOfWork, before: StoredRequest, after: StoredReques
 
 async def _over(tx: UnitOfWork, request_id: UUID, question_id: UUID) -> None:
     for row in await tx.connection.fetch(_OVER, request_id, str(question_id)):
-        tx.log_evidence(request_id, "letter.spared", {"letter_id": str(row["letter_id"]), "fault": "asked_no_more"})
+        tx.log_evidence(request_id, "letter.cancelled", {"letter_id": str(row["letter_id"]), "fault": "asked_no_more"})
     await known(tx, request_id, question_id)

@@ -18,7 +18,7 @@ from shared.domain.policy import Policy
 from shared.domain.policy_files import suppression_policy
 from shared.domain.policy_words import policy_words
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Fact, Sentence, Told, say
+from shared.domain.sentences import Fact, Sentence, Sentences, say
 from shared.domain.wording import read_languages
 from shared.runtime.settings import PolicySettings
 
@@ -33,7 +33,7 @@ class Letters:
         self._lists_erased = suppression_policy(PolicySettings().overlay).erasure
         self._wordings = policy_words(self.policy)
         self._languages = read_languages()
-        self._told_of_backups: tuple[datetime, Told] | None = None
+        self._backups_cached: tuple[datetime, Sentences] | None = None
 
     def reader(self, request: StoredRequest, kind: LetterKind | None = None) -> Reader:
         """Returns the reader of a request's letters, or of those of a kind."""
@@ -45,7 +45,7 @@ class Letters:
         """Returns a fact in words."""
         return self._wordings.of(reader.language, reader.zone).text(fact)
 
-    def remains(self, request: StoredRequest, now: datetime, disclosed: Disclosed | None = None) -> Told:
+    def remains(self, request: StoredRequest, now: datetime, disclosed: Disclosed | None = None) -> Sentences:
         """Returns what we keep: the record of the request; after an erasure, backups, the suppression list and the key.
 
         ``disclosed``: what was disclosed of the request, if that is known already.
@@ -63,13 +63,13 @@ class Letters:
             return (*listed, record)
         forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
         unreadable = (say("letter.unreadable", months=self._kept_months),) if forgotten else ()
-        told = self._told_of_backups
-        if told is None or told[0] != now:  # it is the same instant for a batch
-            told = self._told_of_backups = (now, self._backups(now))
-        return (*told[1], *listed, *unreadable, record)
+        cached = self._backups_cached
+        if cached is None or cached[0] != now:  # it is the same instant for a batch
+            cached = self._backups_cached = (now, self._backups(now))
+        return (*cached[1], *listed, *unreadable, record)
 
-    def _backups(self, now: datetime) -> Told:
-        """Until when copies are in backups, where a period is signed for them; else that none is decided."""
+    def _backups(self, now: datetime) -> Sentences:
+        """Returns until when copies are in backups, if a period is signed; else that none is decided."""
         ceilings, today = self.policy.ceilings_of("backup").values(), self.policy.today(now)
         ends = [
             each.last_day for limit in ceilings if limit.signed(today) and (each := self.policy.release(limit, now))
@@ -78,8 +78,8 @@ class Letters:
             return (say("letter.backups", until=max(ends)),)
         return (say("letter.backups_undecided"),) if ceilings else ()
 
-    def copies(self, since: datetime | None) -> Told:
-        """Until when a copy that was made before an erasure can be fetched; nothing where there is none."""
+    def copies(self, since: datetime | None) -> Sentences:
+        """Returns until when a copy that was made before an erasure can be fetched; nothing if there is none."""
         if since is None:
             return ()
         return (say("letter.copies", until=since + timedelta(days=self._settings.package_days)),)

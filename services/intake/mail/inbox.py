@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from services.intake.core.errors import NotFound
-from services.intake.core.metrics import MAIL, MAIL_WAIT, MAIL_WAITING
+from services.intake.core.metrics import MAIL
 from services.intake.delivery import outcomes
 from services.intake.letters.rendering import Letters
 from shared.domain.errors import IllegalTransition, Shredded
@@ -60,9 +60,6 @@ _OF_REQUEST = f"""
 SELECT * FROM (SELECT {_COLUMNS} FROM mail WHERE request_id = $1 ORDER BY received_at DESC LIMIT $2) AS last
 ORDER BY received_at
 """  # noqa: S608  # constants
-_COUNTED = """
-SELECT state, count(*), min(read_at) FROM mail WHERE state IN ('proposed', 'reply') GROUP BY 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +107,6 @@ async def take(tx: UnitOfWork, letters: Letters, mail: MailReceived) -> MailKind
     return kind
 
 
-async def count(connection: Connection, now: datetime) -> None:
-    """Counts what waits for a person, and for how long."""
-    found = {row[0]: (row[1], row[2]) for row in await connection.fetch(_COUNTED)}
-    for state in ("proposed", "reply"):
-        MAIL_WAITING.labels(state).set(found.get(state, (0, now))[0])
-    oldest = min((since for _, since in found.values()), default=now)
-    MAIL_WAIT.set(max(0.0, (now - oldest).total_seconds()))
-
-
 async def read(connection: Connection, mail_id: UUID) -> Mail | None:
     """A mail, if there is one."""
     row = await connection.fetchrow(_READ, mail_id)
@@ -149,12 +137,7 @@ async def contents(tx: UnitOfWork, mails: Sequence[Mail]) -> dict[UUID, MailCont
 
 
 async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ) -> tuple[Mail, bytes]:
-    """A mail, and what was read of it, or the original.
-
-    Raises:
-        NotFound: there is no such mail.
-        Shredded: it is gone, since it was decided about, or the correspondence has expired.
-    """
+    """A mail, and what was read of it, or the original; raises ``NotFound``, ``Shredded``."""
     mail = await find(tx.connection, mail_id)
     kept = await _kept(tx, [mail], kind)
     if not kept:
@@ -184,8 +167,7 @@ async def _destroy(tx: UnitOfWork, mail_id: UUID) -> None:
 async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, kept: UUID) -> None:
     """Keeps a mail with the correspondence of the request that it has become, or answers; ``kept``: with what it was.
 
-    Raises:
-        Shredded: the correspondence has expired.
+    Raises ``Shredded``.
     """
     for kind in (KIND, READ):
         found = await tx.vault.open_named(tx.connection, {kept}, kind, [str(mail_id)])

@@ -1,4 +1,4 @@
-"""Packages: handed out a few times by links that are good for a day, kept for a few days, then removed.
+"""Hands out packages by links that are good for a day, a few times; removes packages after a few days.
 
 A link is one download, counted when it is made. What breaks off can be fetched again until the last byte was sent.
 After the last download the package is removed. A link to the report in it lasts for its day.
@@ -36,29 +36,27 @@ _OPEN = """
 SELECT download_id, request_id, package_id, what FROM download WHERE download_id = $1 AND holder = $2 AND began_at > $3
 """
 _READS = "SELECT download_id FROM download WHERE package_id = $1 AND holder = $2 AND what = $3 AND began_at > $4"
-_TAKEN = """
-UPDATE request SET downloads = CASE downloaded WHEN $2 THEN downloads ELSE 0 END + 1, downloaded = $2
-WHERE request_id = $1 RETURNING downloads
-"""
-_USED_UP = "SELECT downloads >= $3 FROM request WHERE request_id = $1 AND downloaded = $2"
+_TAKEN = "UPDATE package SET downloads = downloads + 1 WHERE request_id = $1 RETURNING downloads"
+_USED_UP = "SELECT downloads >= $2 FROM package WHERE request_id = $1"
 _BEGIN = """
 INSERT INTO download (download_id, package_id, request_id, holder, what, began_at) VALUES ($1, $2, $3, $4, $5, $6)
 """
 _END = "DELETE FROM download WHERE download_id = $1"
 _FORGET = "DELETE FROM download WHERE began_at <= $1"
-_GONE = "UPDATE request SET package_gone = $2 WHERE request_id = $1"
-# A new answer makes the package available again, and so does a part that follows.
+_GONE = "UPDATE package SET gone = true WHERE request_id = $1 AND package_id = $2"
+# A new answer keeps the package available, and so does a part that follows.
 _DUE = """
-SELECT r.request_id, s.sealed_id, s.kind FROM request r JOIN vault.sealed s USING (subject_ref)
-WHERE r.package_id IS NOT NULL AND r.responded_at <= $1 AND s.created_at <= $1 AND s.kind IN ('package', 'release')
+SELECT r.request_id, s.sealed_id, s.kind
+FROM package JOIN request r USING (request_id) JOIN vault.sealed s USING (subject_ref)
+WHERE r.responded_at <= $1 AND s.created_at <= $1 AND s.kind IN ('package', 'release')
 ORDER BY r.responded_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED
 """
 # Fetched as often as it may be, and no download of it can be continued.
 _FETCHED = """
-SELECT r.request_id, r.package_id FROM request r
-WHERE r.downloaded = r.package_id AND r.downloads >= $1 AND r.package_gone IS DISTINCT FROM r.package_id
-  AND r.request_id = ANY(coalesce($3, ARRAY(SELECT request_id FROM download WHERE began_at <= $2)))
-  AND NOT EXISTS (SELECT FROM download d WHERE d.package_id = r.package_id AND d.began_at > $2)
+SELECT r.request_id, p.package_id FROM package p JOIN request r USING (request_id)
+WHERE p.downloads >= $1 AND NOT p.gone
+  AND p.request_id = ANY(coalesce($3, ARRAY(SELECT request_id FROM download WHERE began_at <= $2)))
+  AND NOT EXISTS (SELECT FROM download d WHERE d.package_id = p.package_id AND d.began_at > $2)
 FOR UPDATE OF r SKIP LOCKED
 """
 
@@ -85,10 +83,7 @@ class Download(NamedTuple):
 async def begin(tx: UnitOfWork, request: Request, what: What, settings: IntakeSettings, caller: Caller) -> Link | Fault:
     """Makes a link, and counts a download, but of a report only once in a day; or says why it is withheld.
 
-    Raises:
-        NotReady: there is no package.
-        Expired: it is no longer kept, or was fetched as often as it may be.
-        Shredded: the subject's key is gone.
+    Raises ``NotReady``, ``Expired``, ``Shredded``.
     """
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
@@ -96,7 +91,7 @@ async def begin(tx: UnitOfWork, request: Request, what: What, settings: IntakeSe
     piece = await _kept(tx, package_id, settings)
     known = (package_id, caller.holder, what, tx.now - CONTINUED)
     again = await tx.connection.fetchval(_READS, *known) if what == "report" else None
-    used_up = await is_used_up(tx.connection, request.request_id, package_id, settings.package_downloads)
+    used_up = await is_used_up(tx.connection, request.request_id, settings.package_downloads)
     if counts and used_up and not again:
         raise _expired(settings)
     if counts and (fault := await releases.check(tx, released)):
@@ -106,7 +101,7 @@ async def begin(tx: UnitOfWork, request: Request, what: What, settings: IntakeSe
         about = (link, package_id, request.request_id, caller.holder, what, tx.now)
         await tx.connection.execute(_BEGIN, *about)
     if counts and not again:
-        downloads = await tx.connection.fetchval(_TAKEN, request.request_id, package_id)
+        downloads = await tx.connection.fetchval(_TAKEN, request.request_id)
         detail: dict[str, JsonValue] = {"bytes": piece.size, "downloads": downloads, "holder": caller.holder}
         action = "package.read" if what == "report" else "package.downloaded"
         tx.log_evidence(request.request_id, action, detail, caller.actor)
@@ -122,11 +117,9 @@ async def find(connection: Connection, download_id: UUID, caller: Caller, now: d
 
 
 async def hand_out(tx: UnitOfWork, download: Download, settings: IntakeSettings, caller: Caller) -> Chunked | Fault:
-    """The package of a link, or why it is withheld by now; the evidence names who inspects one that is.
+    """Returns the package of a link, or why it is withheld; the evidence names who inspects a withheld one.
 
-    Raises:
-        Expired: the link is over, or the package is no longer kept.
-        Shredded: the subject's key is gone.
+    Raises ``Expired``, ``Shredded``.
     """
     released = await releases.held(tx, download.request_id)
     if released.package_id != download.package_id:
@@ -139,9 +132,9 @@ async def hand_out(tx: UnitOfWork, download: Download, settings: IntakeSettings,
     return piece
 
 
-async def is_used_up(connection: Connection, request_id: UUID, package_id: UUID, most: int) -> bool:
-    """Whether a package was fetched as often as it may be."""
-    return bool(await connection.fetchval(_USED_UP, request_id, package_id, most))
+async def is_used_up(connection: Connection, request_id: UUID, most: int) -> bool:
+    """Whether the package of a request was fetched as often as allowed."""
+    return bool(await connection.fetchval(_USED_UP, request_id, most))
 
 
 async def _kept(tx: UnitOfWork, package_id: UUID, settings: IntakeSettings) -> Chunked:
@@ -158,11 +151,7 @@ def _expired(settings: IntakeSettings) -> Expired:
 async def content(
     unit_of_work: UnitOfWorkFactory, download: Download, piece: Chunked, settings: IntakeSettings
 ) -> AsyncIterator[bytes]:
-    """The bytes of a package, a chunk at a time; with the last one the link is over.
-
-    Raises:
-        Shredded: the package or the subject's key has gone meanwhile; then the answer breaks off.
-    """
+    """The bytes of a package, a chunk at a time; with the last one the link is over; raises ``Shredded``."""
     async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, 0, piece.size):
         yield chunk
     await asyncio.shield(_end(unit_of_work, download, settings))  # the client may hang up after the last byte

@@ -1,4 +1,4 @@
-"""Packages that may be handed out: checked for the first download, and again when anything has changed for that.
+"""Checks packages before they are handed out: at the first download, and after each relevant change.
 
 One that does not fit any more is withheld until it does; was it handed out before, that is an incident (REQ-S8, S9).
 """
@@ -13,7 +13,6 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake.access.auth import Caller
-from services.intake.core import metrics
 from services.intake.incidents import record as incidents
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
@@ -42,13 +41,16 @@ _AGAIN = timedelta(days=1)
 for _result in ("fits", "withheld"):
     RELEASES.labels(_SERVICE, _result)  # shown as 0 until the first
 
-_COLUMNS = "request_id, subject_ref, package_id, downloads, package_fault, package_checked_as"
-_ONE = f"SELECT {_COLUMNS} FROM request WHERE request_id = $1 FOR UPDATE"  # noqa: S608  # constants
+_HOLD = "SELECT FROM request WHERE request_id = $1 FOR UPDATE"
+_READ = """
+SELECT request_id, r.subject_ref, p.package_id, p.downloads, p.fault, p.checked_as
+FROM package p JOIN request r USING (request_id)
+"""
+_ONE = f"{_READ} WHERE request_id = $1"
 _DUE = f"""
-SELECT {_COLUMNS} FROM request
-WHERE package_id IS NOT NULL AND responded_at > $1 AND coalesce(package_checked_at, responded_at) < $2
-ORDER BY responded_at LIMIT $3 FOR UPDATE SKIP LOCKED
-"""  # noqa: S608  # constants
+{_READ} WHERE NOT p.gone AND r.responded_at > $1 AND coalesce(p.checked_at, r.responded_at) < $2
+ORDER BY r.responded_at LIMIT $3 FOR UPDATE OF r SKIP LOCKED
+"""
 # A look for one reason says nothing about another.
 _LOOKS = """
 SELECT detail::jsonb ->> 'holder', max(at) FROM evidence.entry
@@ -62,12 +64,7 @@ WHERE request_id = $1 AND action = 'release-package' AND about = $2 AND state = 
 _DOUBTED = """
 SELECT EXISTS (SELECT FROM approval WHERE request_id = $1 AND action = 'revoke-proof' AND state = 'proposed')
 """
-_CHECKED = """
-UPDATE request SET package_checked_at = $2, package_fault = $3, package_checked_as = $4 WHERE request_id = $1
-"""
-_WITHHELD = """
-SELECT count(*) FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND package_fault IS NOT NULL
-"""
+_CHECKED = "UPDATE package SET checked_at = $2, fault = $3, checked_as = $4 WHERE request_id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,8 @@ class Released:
 
 
 async def held(tx: UnitOfWork, request_id: UUID) -> Released:
-    """The package of a request, held until the unit of work ends: of two downloads one comes after the other."""
+    """Returns the package of a request, locked until the unit of work ends: one download follows another."""
+    await tx.connection.execute(_HOLD, request_id)
     [row] = await tx.connection.fetch(_ONE, request_id)
     return Released(*row)
 
@@ -93,8 +91,7 @@ async def check(tx: UnitOfWork, released: Released) -> Fault | None:
 
     One that fits is read again once anything by which that is found is other: a million rows take half a minute.
 
-    Raises:
-        Shredded: the subject's key is gone.
+    Raises ``Shredded``.
     """
     proofs, package = proof_policy(tx.policy.overlay), (released.subject_ref, released.package_id)
     now = await version_of(tx.connection, proofs, *package)
@@ -135,27 +132,19 @@ def note_look(tx: UnitOfWork, released: Released, caller: Caller, size: int) -> 
 
 
 async def lookers(connection: Connection, request: Request) -> dict[str, datetime]:
-    """Those who have looked into the package since it is withheld for this reason, and when."""
+    """Returns who has looked into the package since it is withheld for this reason, and when."""
     of = {"package_id": str(request.package_id), "fault": request.package_fault}
     return dict(map(tuple, await connection.fetch(_LOOKS, request.request_id, of)))
 
 
 async def run(running: Running, settings: IntakeSettings) -> None:
-    """Checks again for as long as the service runs, and counts what is withheld."""
+    """Checks again for as long as the service runs."""
 
     async def look() -> None:
         while await check_due(running.unit_of_work, settings):
             running.heartbeats.beat("releases")
-        async with running.unit_of_work.pool.acquire() as connection:
-            await count(connection, running.unit_of_work.clock.now(), settings)
 
     await run_periodically(look, "releases", _EVERY_SECONDS, running.stopping, running.heartbeats)
-
-
-async def count(connection: Connection, now: datetime, settings: IntakeSettings) -> None:
-    """Counts what is withheld, and open incidents."""
-    metrics.WITHHELD.set(await connection.fetchval(_WITHHELD, now - timedelta(days=settings.package_days)))
-    await incidents.count(connection, now)
 
 
 async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -> int:

@@ -34,11 +34,7 @@ class Packed:
 
 
 async def find(pool: Pool, vault: Vault, archive: Chunked, name: str) -> Packed | None:
-    """Where that file lies in the archive; None where there is none of that name.
-
-    Raises:
-        Shredded: the archive or its subject's key is gone.
-    """
+    """Where that file lies in the archive; None where there is none of that name; raises ``Shredded``."""
     start = max(archive.size - CHUNK, 0)
     try:
         with zipfile.ZipFile(_End(await _bytes(pool, vault, archive, start, archive.size), start)) as contents:
@@ -46,19 +42,15 @@ async def find(pool: Pool, vault: Vault, archive: Chunked, name: str) -> Packed 
     except (KeyError, zipfile.BadZipFile):
         return None
     head = await _bytes(pool, vault, archive, entry.header_offset, entry.header_offset + _LOCAL.size)
-    mark, named, besides = _LOCAL.unpack(head)
+    mark, named, extra = _LOCAL.unpack(head)
     if mark != _MARK or entry.compress_type != zipfile.ZIP_DEFLATED:
         return None
-    first = entry.header_offset + _LOCAL.size + named + besides
+    first = entry.header_offset + _LOCAL.size + named + extra
     return Packed(archive, first, first + entry.compress_size)
 
 
 async def content(pool: Pool, vault: Vault, packed: Packed) -> AsyncIterator[bytes]:
-    """The file, a block at a time.
-
-    Raises:
-        Shredded: the archive or its subject's key has gone meanwhile.
-    """
+    """The file, a block at a time; raises ``Shredded``."""
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     async for some in chunks.read(pool, vault, packed.archive, packed.first, packed.end):
         rest = some
@@ -73,7 +65,7 @@ async def _bytes(pool: Pool, vault: Vault, archive: Chunked, first: int, end: in
 
 
 class _End(io.BytesIO):
-    """The end of a file, which begins at ``start``: what lies before that cannot be read."""
+    """The end of a file, which begins at ``start``; what lies before cannot be read."""
 
     def __init__(self, content: bytes, start: int) -> None:
         super().__init__(content)

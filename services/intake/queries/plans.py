@@ -47,13 +47,11 @@ class Plan:
 
 
 async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
-    """The preview of a request; where there is none, or it is old or by another policy, systems are asked.
+    """Returns the preview of a request; asks systems if there is none, or it is old or by another policy.
 
     Of what had to be kept it says until when, for as long as it is: the subject's key is kept with it.
 
-    Raises:
-        IllegalTransition: it is no erasure, or a customer decides about it.
-        Shredded: its subject is known no more.
+    Raises ``IllegalTransition``, ``Shredded``.
     """
     if request.right is not Right.ERASURE:
         raise IllegalTransition(f"only an erasure has a plan, and this is {request.right}: it removes nothing")
@@ -69,13 +67,13 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
             return known
     plan_id = uuid7()
     await tx.connection.execute(_ASK, request.request_id, plan_id, tx.now, tx.policy.version)
-    tx.publish(events.PlanAsked.about(request, plan_id=plan_id))
+    tx.publish(events.PreviewRequested.about(request, plan_id=plan_id))
     tx.log_evidence(request.request_id, "plan.asked", {"plan_id": str(plan_id)}, caller.actor)
     return Plan(plan_id, tx.now)
 
 
 async def read(connection: Connection, request_id: UUID, plan_id: UUID) -> Plan:
-    """A dry run, as far as it is there; raises ``NotFound`` where another has taken its place."""
+    """Returns a dry run, as far as it is there; raises ``NotFound`` if another has taken its place."""
     row = await connection.fetchrow(_KNOWN, request_id, plan_id)
     if row is None:
         raise NotFound("there is no such preview any more: ask for another (POST …/previews)")

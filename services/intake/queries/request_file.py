@@ -1,4 +1,4 @@
-"""Everything that is kept with a request: its letters, recipients, holds, and why its proof waits for a person."""
+"""Collects what is kept with a request: its letters, recipients, holds, and why its proof waits for a person."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from services.intake.identity import stopped
 from services.intake.identity.stopped import Why
 from services.intake.recipients import recipients
 from services.intake.recipients.recipients import Notice
-from services.intake.request.delivery import Told
+from services.intake.request.delivery import OnDelivery
 from shared.storage.holds import LegalHold, kept_of
 from shared.storage.postgres import Connection
 
@@ -22,9 +22,9 @@ FROM letter l LEFT JOIN delivery d USING (letter_id) WHERE l.request_id = $1 ORD
 
 @dataclass(frozen=True, slots=True)
 class ListedLetter:
-    """That a letter was written, and how far it has come; ``way``: None where it is fetched. What it says is sealed.
+    """A written letter and its progress, without its text, which is sealed; ``way``: None if it is fetched.
 
-    ``tells``: what is said once it is delivered.
+    ``on_delivery``: what takes effect once it is delivered.
     """
 
     letter_id: UUID
@@ -34,7 +34,7 @@ class ListedLetter:
     state: str | None
     fault: str | None
     sent_at: datetime | None
-    tells: Sequence[Told] = ()
+    on_delivery: Sequence[OnDelivery] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class RequestFile:
 
 
 async def read(connection: Connection, request_id: UUID, failures: int) -> RequestFile:
-    """The records of that request; ``failures``: so many wrong codes end those of its requester."""
+    """Returns the records of that request; ``failures``: so many wrong codes end those of its requester."""
     letters = [ListedLetter(*row) for row in await connection.fetch(_LETTERS, request_id)]
     notices = await recipients.of_request(connection, request_id)
     holds = await kept_of(connection, request_id)

@@ -56,12 +56,7 @@ class SuppressionList:
         self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
 
     async def check(self, points: Sequence[ContactPoint], caller: Caller) -> Checked:
-        """Whether each of them is on the list.
-
-        Raises:
-            Forbidden: the key is not made for it, or belongs to a customer.
-            TooManyCalls: the channel asks about more than it may in a minute.
-        """
+        """Whether each of them is on the list; raises ``Forbidden``, ``TooManyCalls``."""
         caller.must_be("channel")
         caller.grant.must(Power.CHECK)
         if caller.grant.tenant:
@@ -81,7 +76,7 @@ class SuppressionList:
 
 
 def fingerprint_of(keyring: Keyring, point: ContactPoint) -> bytes | None:
-    """The keyed hash of a contact point; None where it is unreadable."""
+    """Returns the keyed hash of a contact point; None if it is unreadable."""
     kind = IdentityType(point.type)
     try:
         return keyring.fingerprint(Identity(kind, normalise(kind, point.value)))

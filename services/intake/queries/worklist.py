@@ -6,13 +6,13 @@ Ids do not give that order: that of an event's request was made when its identit
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 from typing import Final, NamedTuple, Self
 from uuid import UUID
 
 from services.intake.access.auth import Caller
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
+from services.intake.request.stored_request import Waits
 from services.intake.store.repository import read_all
 from shared.domain.rights import Right
 from shared.storage.postgres import Connection
@@ -27,7 +27,7 @@ _ALL = f"SELECT r.request_id FROM request r WHERE {_WANTED}"  # noqa: S608  # co
 _OWN = f"""
 SELECT page.request_id FROM api_key k CROSS JOIN LATERAL (
     SELECT r.request_id, r.accepted_at FROM request r
-    WHERE r.key_id = k.key_id AND r.tenant IS NOT DISTINCT FROM $8 AND ($2::text IS NULL OR NOT r.anonymous)
+    WHERE r.key_id = k.key_id AND r.tenant IS NOT DISTINCT FROM $8 AND ($2::text IS NULL OR NOT r.facts ? 'anonymous')
       AND {_WANTED}
 ) AS page WHERE k.channel = $7 ORDER BY page.accepted_at, page.request_id LIMIT $5
 """  # noqa: S608  # constants
@@ -37,7 +37,7 @@ _LAST: Final = 10**17
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """The place of a row in a list: its rank by the order of the list, and its id."""
 
     at: int
@@ -66,39 +66,35 @@ def _moment_at(rank: int) -> datetime:
     return _EPOCH + timedelta(microseconds=rank)
 
 
-class Waits(StrEnum):
-    """The cause that a request waits for; ``package``: its package is withheld, also where it is closed."""
-
-    PERSON = "person"
-    PROOF = "proof"
-    REPLY = "reply"
-    OTHERS = "others"
-    KEY = "key"
-    PACKAGE = "package"
-
-
-_OPEN = ("state <> 'closed'", "unfinished")
-"""Conditions of what is open: each has an index, and no request meets both."""
+_COUNTS = """
+SELECT count(*), count(*) FILTER (WHERE due_on < $1), count(*) FILTER (WHERE due_on < $2),
+       count(*) FILTER (WHERE waits = 'person'), count(*) FILTER (WHERE waits = 'proof'),
+       (SELECT count(*) FROM package WHERE fault IS NOT NULL AND NOT gone)
+FROM request WHERE open
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which requests; None: any. ``due_before``: they are due before that day. ``system``: it reported of them."""
+    """Which requests; None: any. ``due_before``: they are due before that day.
+
+    ``system``: it has reported on them, and they are open; no index finds a rare system in all that was ever closed.
+    """
 
     waits: Waits | None = None
     state: State | None = None
     right: Right | None = None
     due_before: date | None = None
     system: str | None = None
-    after: Place | None = None
+    after: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of the queue, and where the next one begins, if there is more."""
+    """One page of the queue, and the cursor of the next one, if there is more."""
 
     requests: Sequence[Request]
-    following: Place | None
+    following: Cursor | None
 
 
 async def accepted(connection: Connection, caller: Caller, wanted: Filters, limit: int) -> Sequence[Request]:
@@ -107,7 +103,7 @@ async def accepted(connection: Connection, caller: Caller, wanted: Filters, limi
     A channel sees what its keys have submitted for the tenant of this key, or for none if it has none. By a state it
     sees none of those whose true state it may not know.
     """
-    after = wanted.after or Place(0, UUID(int=0))
+    after = wanted.after or Cursor(0, UUID(int=0))
     criteria = (_moment_at(after.at), wanted.state, wanted.right, wanted.due_before, limit, after.row_id)
     if caller.role == "privacy":
         rows = await connection.fetch(_ALL, *criteria)
@@ -117,15 +113,15 @@ async def accepted(connection: Connection, caller: Caller, wanted: Filters, limi
     return [found[row[0]] for row in rows]
 
 
-def accepted_at(request: Request) -> Place:
+def accepted_at(request: Request) -> Cursor:
     """Returns where the list by acceptance goes on after a request."""
-    return Place(_rank(request.accepted_at), request.request_id)
+    return Cursor(_rank(request.accepted_at), request.request_id)
 
 
 async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
-    """The next requests: what is open by the day on which it is due; what is closed, the latest first.
+    """Returns the next requests: open ones by due date; closed ones, the latest first.
 
-    What is closed and unfinished is in both: its answer has not reached the person, or a part of it is owed.
+    Closed and unfinished requests are in both: the answer has not reached the person, or a part of it is owed.
     """
     closed = wanted.state is State.CLOSED
     query, values = ids(wanted, limit)
@@ -137,56 +133,42 @@ async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
 
 async def counts(connection: Connection, today: date, soon: date) -> Sequence[int]:
     """Returns how many requests are open, overdue, due before ``soon``, wait for a person, for proof, are withheld."""
-    tallies = "count(*), count(*) FILTER (WHERE due_on < $1), count(*) FILTER (WHERE due_on < $2), "
-    tallies += "count(*) FILTER (WHERE waits = 'person'), count(*) FILTER (WHERE waits = 'proof')"
-    each = [f"SELECT {tallies} FROM request WHERE {condition}" for condition in _OPEN]  # noqa: S608  # ours
-    rows = await connection.fetch(" UNION ALL ".join(each), today, soon)
-    withheld = await connection.fetchval("SELECT count(*) FROM request WHERE waits = 'package'")
-    return [*(sum(column) for column in zip(*rows, strict=True)), withheld]
+    row = await connection.fetchrow(_COUNTS, today, soon)
+    return [*(row or ())]
 
 
 def ids(wanted: Filters, limit: int) -> tuple[str, Sequence[object]]:
-    """The query for the ids of a page and of the request that follows it, and its values; pure."""
-    closed = wanted.state is State.CLOSED
-    conditions, values = _criteria(wanted, closed=closed)
-    order = "closed_at DESC, request_id DESC" if closed else "due_on, request_id"
-    within = ("closed_at IS NOT NULL",) if closed else _OPEN if wanted.waits is None else ("true",)
-    some = [
-        f"(SELECT request_id, due_on, closed_at FROM request WHERE {' AND '.join((each, *conditions))}"  # noqa: S608
-        f" ORDER BY {order} LIMIT {limit + 1:d})"
-        for each in within
-    ]
-    found_in = " UNION ALL ".join(some)
-    return f"SELECT request_id FROM ({found_in}) AS f ORDER BY {order} LIMIT {limit + 1:d}", values  # noqa: S608  # ours
+    """Returns the query for the ids of a page and of the request that follows it, and its values; pure."""
+    closed, withheld = wanted.state is State.CLOSED, wanted.waits is Waits.PACKAGE
+    conditions, values = list[str](), list[object]()
 
+    def where(condition: str, *given: object) -> None:
+        if None not in given:
+            conditions.append(condition.format(*range(len(values) + 1, len(values) + len(given) + 1)))
+            values.extend(given)
 
-def _criteria(wanted: Filters, *, closed: bool) -> tuple[Sequence[str], Sequence[object]]:
-    """Conditions, each with an index, and their values in order."""
-    asked: list[tuple[str, Sequence[object]]] = [
-        ("waits = ${}", _given(wanted.waits)),
-        ("state = ${}", _given(None if closed else wanted.state)),
-        ('"right" = ${}', _given(wanted.right)),
-        ("due_on < ${}", _given(wanted.due_before)),
-        ("systems IS NOT NULL AND systems @> ${}", _given([wanted.system] if wanted.system else None)),
-    ]
+    if closed:
+        where("closed_at IS NOT NULL")
+    if wanted.system if closed else not wanted.waits:
+        where("open")
+    if withheld:
+        where("request_id IN (SELECT request_id FROM package WHERE fault IS NOT NULL AND NOT gone)")
+    where("waits = ${}", None if withheld else wanted.waits)
+    where("state = ${}", None if closed else wanted.state)
+    where('"right" = ${}', wanted.right)
+    where("due_on < ${}", wanted.due_before)
+    where("tasks IS NOT NULL AND request_systems(tasks) @> ${}", [wanted.system] if wanted.system else None)
     if wanted.after and closed:
-        asked.append(("(closed_at, request_id) < (${}, ${}::uuid)", (_moment_at(wanted.after.at), wanted.after.row_id)))
+        where("(closed_at, request_id) < (${}, ${}::uuid)", _moment_at(wanted.after.at), wanted.after.row_id)
     elif wanted.after:
         day = date.fromordinal(max(1, min(wanted.after.at, date.max.toordinal())))
-        asked.append(("(due_on, request_id) > (${}, ${}::uuid)", (day, wanted.after.row_id)))
-    conditions, values = list[str](), list[object]()
-    for text, given in asked:
-        if "$" not in text or given:
-            conditions.append(text.format(*range(len(values) + 1, len(values) + len(given) + 1)))
-            values += given
-    return conditions, values
+        where("(due_on, request_id) > (${}, ${}::uuid)", day, wanted.after.row_id)
+    order = "closed_at DESC, request_id DESC" if closed else "due_on, request_id"
+    found_in = " AND ".join(conditions)
+    return f"SELECT request_id FROM request WHERE {found_in} ORDER BY {order} LIMIT {limit + 1:d}", values  # noqa: S608  # ours
 
 
-def _given(value: object) -> Sequence[object]:
-    return () if value is None else (value,)
-
-
-def _place(last: Request, *, closed: bool) -> Place:
+def _place(last: Request, *, closed: bool) -> Cursor:
     if closed and last.closed_at:
-        return Place(_rank(last.closed_at), last.request_id)
-    return Place(last.due_on.toordinal(), last.request_id)
+        return Cursor(_rank(last.closed_at), last.request_id)
+    return Cursor(last.due_on.toordinal(), last.request_id)

@@ -16,7 +16,6 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter
 from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
-from services.intake.core import metrics
 from services.intake.core.errors import NotFound, NotReady
 from services.intake.core.schemas import Instant, Strict
 from services.intake.letters import delivery
@@ -49,8 +48,9 @@ _MOST: Final = 5_000
 """Requests that one digest tells of; the next day's tells of the rest."""
 _EXTENTS = TypeAdapter(dict[str, disclosed.Extent | None])
 _SILENT = """
-SELECT d.digest_id, d.recipient, d.told_at FROM recipient_digest d WHERE d.told_at < $1 AND d.reminded_by IS NULL
-  AND EXISTS (SELECT FROM recipient_notice n WHERE n.digest_id = d.digest_id AND n.state = 'told')
+SELECT d.digest_id, d.recipient, d.notified_at FROM recipient_digest d
+WHERE d.notified_at < $1 AND d.reminded_by IS NULL
+  AND EXISTS (SELECT FROM recipient_notice n WHERE n.digest_id = d.digest_id AND n.state = 'notified')
 """
 _DUE = f"""
 SELECT recipient FROM recipient_notice WHERE settled_at IS NULL AND digest_id IS NULL
@@ -66,44 +66,39 @@ _WRITTEN = """
 INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (recipient, written_on) DO NOTHING RETURNING true
 """
-_TELLS = "UPDATE recipient_notice SET digest_id = $1 WHERE recipient = $2 AND request_id = ANY($3)"
+_INCLUDE = "UPDATE recipient_notice SET digest_id = $1 WHERE recipient = $2 AND request_id = ANY($3)"
 _REMINDS = "UPDATE recipient_digest SET reminded_by = $1 WHERE digest_id = ANY($2)"
 _DELIVERED = """
 INSERT INTO delivery (letter_id, kind, way, state, written_at, written_on)
 VALUES ($1, $2, $3, 'waiting', $4::timestamptz, ($4::timestamptz AT TIME ZONE 'UTC')::date)
 """
-_READ = "SELECT digest_id, recipient, written_at, told_at FROM recipient_digest WHERE digest_id = $1"
-_ARRIVED = "UPDATE recipient_digest SET told_at = $2, sha256 = $3 WHERE digest_id = $1 RETURNING recipient"
-_TOLD = """
-UPDATE recipient_notice SET state = 'told', told_at = $2
+_READ = "SELECT digest_id, recipient, written_at, notified_at FROM recipient_digest WHERE digest_id = $1"
+_ARRIVED = "UPDATE recipient_digest SET notified_at = $2, sha256 = $3 WHERE digest_id = $1 RETURNING recipient"
+_NOTIFIED = """
+UPDATE recipient_notice SET state = 'notified', notified_at = $2
 WHERE digest_id = $1 AND state = 'underway' RETURNING request_id
 """
 _REMINDED = """
 SELECT n.request_id FROM recipient_notice n JOIN recipient_digest d USING (digest_id)
-WHERE d.reminded_by = $1 AND n.state = 'told'
+WHERE d.reminded_by = $1 AND n.state = 'notified'
 """
 _CAME_BACK = """
-UPDATE recipient_notice SET state = 'underway', told_at = NULL WHERE digest_id = $1 AND state = 'told'
+UPDATE recipient_notice SET state = 'underway', notified_at = NULL WHERE digest_id = $1 AND state = 'notified'
 RETURNING request_id
 """
-_NOT_TOLD = "UPDATE recipient_digest SET told_at = NULL WHERE digest_id = $1 RETURNING recipient"
+_RETURNED = "UPDATE recipient_digest SET notified_at = NULL WHERE digest_id = $1 RETURNING recipient"
 # Who answers a digest answers what it reminds of.
 _REPLIED = """
 UPDATE recipient_notice SET state = $2, settled_at = $3
 WHERE digest_id IN (SELECT digest_id FROM recipient_digest WHERE digest_id = $1 OR reminded_by = $1)
-  AND (state = 'told' OR state = 'acknowledged' AND $2 = 'done') RETURNING request_id, recipient
+  AND (state = 'notified' OR state = 'acknowledged' AND $2 = 'done') RETURNING request_id, recipient
 """
-_TOLD_OF = "SELECT request_id FROM recipient_notice WHERE digest_id = $1"
+_REQUESTS = "SELECT request_id FROM recipient_notice WHERE digest_id = $1"
 _UNANSWERED = """
-SELECT d.digest_id, d.recipient, d.written_at, d.told_at, r.written_at AS reminded_at, count(*) AS requests
+SELECT d.digest_id, d.recipient, d.written_at, d.notified_at, r.written_at AS reminded_at, count(*) AS requests
 FROM recipient_notice n JOIN recipient_digest d USING (digest_id) JOIN recipient_digest r ON r.digest_id = d.reminded_by
-WHERE n.settled_at IS NULL AND n.state = 'told' AND r.written_at < $1 GROUP BY d.digest_id, r.written_at
+WHERE n.settled_at IS NULL AND n.state = 'notified' AND r.written_at < $1 GROUP BY d.digest_id, r.written_at
 ORDER BY r.written_at, d.digest_id LIMIT $2
-"""
-_COUNTED = """
-SELECT CASE WHEN n.state = 'told' AND r.written_at < $1 THEN 'overdue' ELSE n.state END, count(*)
-FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
-LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.settled_at IS NULL GROUP BY 1
 """
 EXPIRED: Final = """
 FROM recipient_digest d WHERE d.written_at < $1
@@ -122,12 +117,12 @@ _WHAT: Final[Mapping[disclosed.What, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """One digest; ``told_at``: when the mail server had accepted it, or it was posted."""
+    """One digest; ``notified_at``: when the mail server had accepted it, or it was posted."""
 
     digest_id: UUID
     recipient: str
     written_at: datetime
-    told_at: datetime | None
+    notified_at: datetime | None
 
 
 class RecipientReply(Strict):
@@ -144,28 +139,19 @@ class UnansweredDigest(BaseModel):
     digest_id: UUID
     recipient: str = Field(description="as the policy names it")
     written_at: Instant
-    told_at: Instant | None
+    notified_at: Instant | None
     reminded_at: Instant
     requests: int = Field(description="of how many requests it tells")
 
 
 async def run(running: Running) -> None:
-    """Writes what is due for as long as the service runs, and counts what is open."""
+    """Writes what is due for as long as the service runs."""
     limits, unit_of_work = PolicySettings().read_time_limits(), running.unit_of_work
 
     async def look() -> None:
         await write_due(unit_of_work, limits)
-        await count(unit_of_work, limits)
 
     await run_periodically(look, NAME, _EVERY_SECONDS, running.stopping, running.heartbeats)
-
-
-async def count(unit_of_work: UnitOfWorkFactory, limits: TimeLimitPolicy) -> None:
-    """Counts the notices that are not settled, each once."""
-    silent = silent_before(unit_of_work.policy, limits, unit_of_work.clock.now())
-    counted = {state: number for state, number in await unit_of_work.pool.fetch(_COUNTED, silent)}  # noqa: C416  # rows
-    for state in ("underway", "told", "overdue"):
-        metrics.RECIPIENTS.labels(state).set(counted.get(state, 0))
 
 
 async def unanswered(connection: Connection, silent: datetime, limit: int) -> list[UnansweredDigest]:
@@ -193,12 +179,12 @@ async def _write(tx: UnitOfWork, name: str, before: datetime, today: date) -> bo
     if not rows and not silent:
         await tx.connection.execute("DELETE FROM recipient_digest WHERE digest_id = $1", digest_id)
         return False
-    told_of = [row["request_id"] for row in rows]
-    known = await tx.vault.latest(tx.connection, told_of, SEALED_AS)
+    included = [row["request_id"] for row in rows]
+    known = await tx.vault.latest(tx.connection, included, SEALED_AS)
     to = recipients.address(recipient) if recipient else name
     country = recipient.country if recipient else None
     reader = Reader(read_languages().customers, tx.policy.controller.zone, country, outside=True)
-    reminded = Lines(tuple(say("recipient_notice.silent", told_on=row["told_at"]) for row in silent))
+    reminded = Lines(tuple(say("recipient_notice.silent", notified_on=row["notified_at"]) for row in silent))
     people = [_person(dict(row), known.get(row["request_id"]), recipient) for row in rows]
     people.sort(key=lambda each: str(each["what"]))
     facts = NoticeFacts(KIND, reader, {"to": to, "reminded": reminded}, tx.now, to, people)
@@ -206,7 +192,7 @@ async def _write(tx: UnitOfWork, name: str, before: datetime, today: date) -> bo
     record, sealed = tx.vault.new_record(digest_id, b"{}", [sealing], tx.now)
     await tx.vault.insert_subjects(tx.connection, [record])
     await tx.vault.insert_sealed(tx.connection, sealed)
-    await tx.connection.execute(_TELLS, digest_id, name, told_of)
+    await tx.connection.execute(_INCLUDE, digest_id, name, included)
     await tx.connection.execute(_REMINDS, digest_id, [row["digest_id"] for row in silent])
     way = "email" if recipient and recipient.channel and address_in(to) else "post"
     await tx.connection.execute(_DELIVERED, digest_id, KIND, way, tx.now)
@@ -261,27 +247,23 @@ async def arrived(tx: UnitOfWork, digest_id: UUID, by_mail: NoticeSettled | None
     digest = by_mail.sha256 if by_mail else sha256((await _text(tx, digest_id)).html.encode()).hexdigest()
     recipient = await tx.connection.fetchval(_ARRIVED, digest_id, at, digest)
     known: dict[str, JsonValue] = {"recipient": recipient, "digest_id": str(digest_id), "sha256": digest}
-    told = await tx.connection.fetch(_TOLD, digest_id, at)
+    notified = await tx.connection.fetch(_NOTIFIED, digest_id, at)
     reminded = await tx.connection.fetch(_REMINDED, digest_id)
-    for rows, what in ((told, "recipient.notice_sent"), (reminded, "recipient.reminded")):
+    for rows, what in ((notified, "recipient.notice_sent"), (reminded, "recipient.reminded")):
         for (request_id,) in rows:
             tx.log_evidence(request_id, what, known, actor)
 
 
 async def not_reached(tx: UnitOfWork, digest_id: UUID) -> None:
     """It cannot go, or has come back: a person has it sent again, or posted."""
-    recipient = await tx.connection.fetchval(_NOT_TOLD, digest_id)
+    recipient = await tx.connection.fetchval(_RETURNED, digest_id)
     for (request_id,) in await tx.connection.fetch(_CAME_BACK, digest_id):
         known: dict[str, JsonValue] = {"recipient": recipient, "digest_id": str(digest_id)}
         tx.log_evidence(request_id, "recipient.notice_returned", known)
 
 
 async def find(connection: Connection, digest_id: UUID) -> Digest:
-    """The digest of that id.
-
-    Raises:
-        NotFound: there is none, or its period is over.
-    """
+    """The digest of that id; raises ``NotFound``."""
     row = await connection.fetchrow(_READ, digest_id)
     if row is None:
         raise NotFound("no digest of that id; see those that wait: GET /v1/recipient-digests")
@@ -291,8 +273,7 @@ async def find(connection: Connection, digest_id: UUID) -> Digest:
 async def read(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> str:
     """The digest as a page; that it was read is on record; raises as ``find``.
 
-    Raises:
-        NotReady: it is being written.
+    Raises ``NotReady``.
     """
     await find(tx.connection, digest_id)
     await note_reading(tx, digest_id, caller)
@@ -301,7 +282,7 @@ async def read(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> str:
 
 async def note_reading(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> None:
     """Puts on record with each request of a digest who has read or printed it."""
-    for (request_id,) in await tx.connection.fetch(_TOLD_OF, digest_id):
+    for (request_id,) in await tx.connection.fetch(_REQUESTS, digest_id):
         detail: dict[str, JsonValue] = {"digest_id": str(digest_id), "holder": caller.holder}
         tx.log_evidence(request_id, "recipient.digest_read", detail, caller.actor)
 
@@ -314,16 +295,12 @@ async def _text(tx: UnitOfWork, digest_id: UUID) -> NoticeText:
     return text
 
 
-async def hear(tx: UnitOfWork, digest: Digest, reply: str, caller: Caller) -> None:
-    """Records that the recipient has it, or has done the same: no reminder follows.
-
-    Raises:
-        IllegalTransition: they were not told, or have said it before.
-    """
+async def record_reply(tx: UnitOfWork, digest: Digest, reply: str, caller: Caller) -> None:
+    """Records that the recipient has it, or has done the same: no reminder follows; raises ``IllegalTransition``."""
     rows: Sequence[Any] = await tx.connection.fetch(_REPLIED, digest.digest_id, reply, tx.now)
     if not rows:
         raise IllegalTransition(
-            f"no word of {digest.recipient} on this digest is awaited: they were not told yet, or have said it"
+            f"{digest.recipient} owes no reply to this digest: they were not notified yet, or have replied"
         )
     for request_id, recipient in rows:
         tx.log_evidence(request_id, f"recipient.{reply}", {"recipient": recipient}, caller.actor)

@@ -34,14 +34,14 @@ class NoticeState(StrEnum):
     """The progress of a notice to a recipient."""
 
     UNDERWAY = "underway"
-    TOLD = "told"
+    NOTIFIED = "notified"
     ACKNOWLEDGED = "acknowledged"
     DONE = "done"
 
 
 _SAY_WHAT_WAS_DONE: Final[frozenset[LetterKind]] = frozenset({"answer"})
 _READ = """
-SELECT n.request_id, n.recipient, n.what, n.categories, n.state, n.concerned_at, n.digest_id, n.told_at,
+SELECT n.request_id, n.recipient, n.what, n.categories, n.state, n.concerned_at, n.digest_id, n.notified_at,
        r.written_at AS reminded_at, n.settled_at
 FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
 LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.request_id = $1 ORDER BY n.recipient
@@ -50,7 +50,7 @@ LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.request_id =
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What one recipient is told of one request, and what they have said; ``told_at``: when they were told last."""
+    """The notice to one recipient about one request, and their reply; ``notified_at``: when they were notified last."""
 
     request_id: UUID
     recipient: str
@@ -59,7 +59,7 @@ class Notice:
     state: NoticeState
     concerned_at: datetime
     digest_id: UUID | None
-    told_at: datetime | None
+    notified_at: datetime | None
     reminded_at: datetime | None
     settled_at: datetime | None
 
@@ -72,11 +72,11 @@ class Notice:
 
     def is_overdue(self, silent: datetime) -> bool:
         """Whether they are silent since a reminder before then, so that a person must ask them."""
-        return self.state is NoticeState.TOLD and self.reminded_at is not None and self.reminded_at < silent
+        return self.state is NoticeState.NOTIFIED and self.reminded_at is not None and self.reminded_at < silent
 
 
 def silent_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> datetime:
-    """Who was told or reminded before then, and has said nothing, has been silent for too long; pure.
+    """Returns the time before which a notice or reminder without a reply has been unanswered for too long; pure.
 
     By the working days of the time limit policy, where the staff works.
     """
@@ -88,9 +88,9 @@ def silent_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> dat
 def with_list(
     policy: Policy, known: disclosed.DisclosedOfAll, request: StoredRequest, written: Sequence[LetterOf]
 ) -> Sequence[LetterOf]:
-    """Adds to the letter that says what was done which recipients are told of it; pure.
+    """Adds to the letter that says what was done which recipients are notified of it; pure.
 
-    A requester who has not proved who they are reads nothing of that: it would tell who is a customer.
+    A requester who has not proved who they are reads nothing of that: it would show who is a customer.
     """
     if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
         return written
@@ -98,7 +98,9 @@ def with_list(
     concerned = disclosed.recipients(policy, done.categories) if done and not done.over else {}
     if not concerned:
         return written
-    said = say("recipient_notice.told", named=listed([f"{each.name} ({each.country})" for each in concerned.values()]))
+    said = say(
+        "recipient_notice.recipients", named=listed([f"{each.name} ({each.country})" for each in concerned.values()])
+    )
     return [(kind, also(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
 
 
@@ -118,21 +120,21 @@ def address(recipient: Recipient) -> str:
 
 SEALED_AS: Final = "recipients"
 """The kind of what digests need of a person, under the key of the request, which an erasure leaves."""
-# A later part of the answer tells again whom it concerns newly, or who was told of less. An end of a restriction
-# (``ends``) is for those alone who were told of it, or are being told: nobody hears of either otherwise.
+# A later part of the answer notifies again those whom it newly concerns, or who were notified of less. The end of a
+# restriction (``ends``) goes only to those who were notified of the restriction, or are being notified.
 _CONCERN = """
 WITH c AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb)
         AS c (request_id uuid, recipient text, what text, categories text[], extent jsonb, ends boolean)
 ), unsaid AS (
     DELETE FROM recipient_notice n USING c WHERE c.ends AND (n.request_id, n.recipient) = (c.request_id, c.recipient)
-        AND n.told_at IS NULL AND n.digest_id IS NULL
+        AND n.notified_at IS NULL AND n.digest_id IS NULL
 )
 INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, extent, state, concerned_at)
 SELECT c.request_id, c.recipient, c.what, c.categories, c.extent, 'underway', $2 FROM c
 WHERE NOT c.ends OR EXISTS (
     SELECT FROM recipient_notice b WHERE (b.request_id, b.recipient) = (c.request_id, c.recipient)
-        AND (b.told_at IS NOT NULL OR b.digest_id IS NOT NULL))
+        AND (b.notified_at IS NOT NULL OR b.digest_id IS NOT NULL))
 ORDER BY c.request_id, c.recipient
 ON CONFLICT (request_id, recipient) DO UPDATE
 SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, extent = excluded.extent,
@@ -174,16 +176,16 @@ async def inform(
     held: Mapping[UUID, StoredRequest],
     read: other_restrictions.Read,
 ) -> list[Sealing]:
-    """Notes which recipients are to be told of requests that were answered, or of which more was done since.
+    """Records which recipients to notify of requests that were answered, or of which more was done since.
 
     Returns what is to be sealed of them.
 
-    Who was told of it before is not told again. That a restriction is lifted is told once nothing of the same person
-    restricts the data any more, then of all that were.
+    A recipient is notified once of the same thing. A lift is reported once nothing of the same person restricts the
+    data any more, then for all restrictions.
     """
-    beside = await other_restrictions.beside(tx.connection, [each.request for each in every], held, read)
-    lifted = (disclosed.Disclosed(each, tx.policy) for each in beside.lifted)
-    concerns = [concern for each in (*every, *lifted) for concern in _concerns(each, beside.requests)]
+    related = await other_restrictions.related(tx.connection, [each.request for each in every], held, read)
+    lifted = (disclosed.Disclosed(each, tx.policy) for each in related.lifted)
+    concerns = [concern for each in (*every, *lifted) for concern in _concerns(each, related.requests)]
     if not concerns:
         return []
     new = defaultdict[UUID, dict[str, JsonValue]](dict)
@@ -203,15 +205,15 @@ async def inform(
     return sealings
 
 
-def _concerns(told: disclosed.Disclosed, beside: Mapping[UUID, Sequence[StoredRequest]]) -> Iterator[_Concern]:
-    request, done = told.request, told.done
+def _concerns(known: disclosed.Disclosed, related: Mapping[UUID, Sequence[StoredRequest]]) -> Iterator[_Concern]:
+    request, done = known.request, known.done
     if done and done.what == "lifted":
-        others = (disclosed.restricted(each, told.policy) for each in beside.get(request.request_id, ()))
+        others = (disclosed.restricted(each, known.policy) for each in related.get(request.request_id, ()))
         done = replace(done, categories=done.categories.difference(*others))
-    concerned = disclosed.recipients(told.policy, done.categories) if done else {}
+    concerned = disclosed.recipients(known.policy, done.categories) if done else {}
     if not done or not concerned:
         return
-    extents = told.extents if done.what == "erased" else {}
+    extents = known.extents if done.what == "erased" else {}
     for name, recipient in concerned.items():
         theirs = done.categories & recipient.categories
         if all((each := extents.get(one)) and each.held and not (each.gone or each.reduced) for one in theirs):
@@ -231,7 +233,7 @@ def _facts(
 ) -> Mapping[str, Collection[object]]:
     """Returns identities that recipients may get, each with its proof, and the correct values of today.
 
-    Of whoever has proved nothing, only what they have stated themselves.
+    Of a requester who has proved nothing, only what they have stated.
     """
     stated = [each for each in subject.identities if not request.anonymous or each.source == "requester"]
     return {

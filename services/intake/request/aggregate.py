@@ -18,7 +18,7 @@ from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State, first_state
 from services.intake.request.messages.kept import announced
 from services.intake.request.reasons import OUTCOMES, Answering
-from services.intake.request.stored_request import OpenQuestion, StoredRequest
+from services.intake.request.stored_request import COPIES, OpenQuestion, StoredRequest
 from shared.domain import events, reference
 from shared.domain.errors import IllegalTransition, SystemRetired
 from shared.domain.events import Event
@@ -29,8 +29,6 @@ from shared.domain.sentences import Fact, Term, named_system, say
 from shared.domain.time_limit import Arrival, resumed_due
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 
-_COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
-"""Rights that change nothing in any system: they may be refused while work goes on."""
 _BY_HAND: Mapping[str, TaskOutcome] = {
     Operation.LOCATE: TaskOutcome.LOCATED,
     Operation.EXPORT: TaskOutcome.EXPORTED,
@@ -40,15 +38,15 @@ _BY_HAND: Mapping[str, TaskOutcome] = {
 _IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
 
 Finding = Literal["upheld", "overridden", "legal_claims", "contract", "legal_obligation", "consent"]
-"""What two people decide about an objection: it is upheld; our compelling grounds override it; we need the data for
-legal claims; or we process the data by another ground, so that it does not apply (Art. 21(1), 6(1))."""
+"""The decision of two people about an objection (Art. 21(1)): it is upheld; our compelling grounds override it; we need
+the data for legal claims; or it does not apply, since we process the data by another ground (Art. 6(1))."""
 Redating = Literal["receipt_corrected", "policy_changed"]
 Evidence = tuple[str, Mapping[str, JsonValue]]
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The request from now on, and what follows: events, evidence, and letters to the subject."""
+    """A request after a move, and what follows: events, evidence, and letters to the subject."""
 
     request: "Request"
     published: tuple[Event, ...] = ()
@@ -56,14 +54,14 @@ class Transition:
     letters: tuple[LetterOf, ...] = ()
 
     def then(self, after: "Transition") -> "Transition":
-        """Both, one after the other."""
+        """Combines this transition with the next one."""
         published, evidence = (*self.published, *after.published), (*self.evidence, *after.evidence)
         return Transition(after.request, published, evidence, (*self.letters, *after.letters))
 
 
 @dataclass(slots=True)
 class Request(StoredRequest):
-    """A data subject request, and what moves it."""
+    """A data subject request with the moves of its lifecycle."""
 
     # What every step uses.
 
@@ -73,11 +71,11 @@ class Request(StoredRequest):
             raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
 
     def noted(self, action: str, *published: Event, **detail: JsonValue) -> Transition:
-        """The request as it is, with one entry of evidence, and what is published with it."""
+        """Adds one entry of evidence, and the events to publish with it."""
         return Transition(self, published, ((action, detail),))
 
     def reports_with(self, later: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
-        """Its reports with later ones; nothing that was done before is lost."""
+        """Returns the reports with later ones; what earlier ones have changed stays."""
         return reports.with_later(self.right, self.tasks, later)
 
     def moved(self, move: str, state: State, **changes: Any) -> Self:
@@ -88,10 +86,10 @@ class Request(StoredRequest):
         return Transition(self, (events.RequestVerified.about(self, arrival=None),))
 
     def work_goes_on(self) -> Transition:
-        return Transition(self, (events.RetryDecided.about(self),))
+        return Transition(self, (events.RetryRequested.about(self),))
 
     def question_answered(self, received_at: datetime) -> Transition:
-        """Records the answer to the open question, if one is open; the request is left as it is."""
+        """Records the answer to the open question, if there is one; the request stays as it is."""
         if self.question is None:
             return Transition(self)
         event = events.QuestionAnswered.about(self, question_id=self.question.question_id, answered_at=received_at)
@@ -112,7 +110,7 @@ class Request(StoredRequest):
         return Transition(self, (event,), (("request.received", {**detail, **instructed, **proof}),))
 
     def verify(self, proof: Mapping[str, JsonValue], at: datetime, policy: TimeLimitPolicy) -> Transition:
-        """The requester has proved who they are: work begins, goes on or, after the last notice, is reopened.
+        """Begins work once the requester has proved who they are, or goes on; after the last notice it reopens.
 
         A question that a person has worded and that could not be read yet stays open, and stops no work.
         """
@@ -122,10 +120,10 @@ class Request(StoredRequest):
             return proved.then(self._reopened(at, policy))
         if self.state is State.AWAITING_DECISION and not self.awaits_proof:
             raise IllegalTransition("nothing of it waits for proof")
-        untold, own = (self.question.untold, self.question.own_words) if self.question else (None, None)
-        request = self.moved("verify", State.IN_PROGRESS, question=self.question if untold and own else None)
+        undelivered, own = (self.question.undelivered, self.question.own_words) if self.question else (None, None)
+        request = self.moved("verify", State.IN_PROGRESS, question=self.question if undelivered and own else None)
         goes_on = request.work_goes_on() if self.awaits_proof else request.work_begins()
-        return proved.then(Transition(self) if untold else self.question_answered(at)).then(goes_on)
+        return proved.then(Transition(self) if undelivered else self.question_answered(at)).then(goes_on)
 
     # A question to the requester, and its answer.
 
@@ -154,14 +152,14 @@ class Request(StoredRequest):
         return replace(noted, letters=(("question", {"about": about, "question": words}),))
 
     def may_ask(self, asked: Question) -> bool:
-        """Whether that can be asked as the request stands, apart from a question that is open."""
+        """Whether that question may be asked in the present state, an open question aside."""
         if asked is Question.IDENTITY:
             proof = self.awaits_proof and self.allows("ask") and self.state is not State.AWAITING_CLARIFICATION
             return proof or (self.state is State.AWAITING_IDENTITY and not self.awaits_proof)
         return self.state in {State.IN_PROGRESS, State.AWAITING_DECISION}
 
     def may_be_asked(self, found: Sequence[TaskReport]) -> Question | None:
-        """Which question these reports raise, where nothing failed elsewhere: proof, or other identities.
+        """Returns the question that these reports raise, unless something failed elsewhere: proof, or other identities.
 
         Each is asked once unless a person asks again, and not where systems contradict one another. A requester who
         has not proved who they are is not asked: the question would say who is a customer.
@@ -175,17 +173,17 @@ class Request(StoredRequest):
         return Question.CLARIFICATION if deferrals.answerable(found) and not asked_before else None
 
     def take_question_back(self) -> Transition:
-        """Withdraws the open question about who they are: no time limit has stopped for it."""
+        """Withdraws the open question about identity: no time limit has stopped for it."""
         question = self.question
         if question is None or self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("no question about who they are is open: nothing is to be taken back")
         event = events.QuestionAnswered.about(self, question_id=question.question_id, answered_at=question.asked_at)
         moved = self.moved("answer", self.state, question=None)
-        published = () if question.untold else (event,)
+        published = () if question.undelivered else (event,)
         return moved.noted("question.taken_back", *published, question_id=str(question.question_id))
 
     def answer(self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool) -> Transition:
-        """The requester has answered: the request goes on, closes with what was done meanwhile, or is reopened.
+        """Takes the requester's answer: the request goes on, closes with what was done meanwhile, or is reopened.
 
         A reply to a person's question about who they are proves nothing, and proof is still awaited. Where a system
         could not be searched, work goes on by ``identities`` that came with the answer; else a person decides.
@@ -193,7 +191,7 @@ class Request(StoredRequest):
         if self.question is None:
             raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
         if self.question.own_words and self.state is State.AWAITING_IDENTITY:
-            said = Transition(self) if self.question.untold else self.question_answered(received_at)
+            said = Transition(self) if self.question.undelivered else self.question_answered(received_at)
             return said.then(Transition(self.moved("answer", self.state, question=None)))
         needs_proof = self.awaits_proof and not deferrals.answerable(self.tasks)
         if needs_proof or not (self.resumable or self.has_begun):
@@ -263,7 +261,7 @@ class Request(StoredRequest):
         return Transition(awaiting, (events.AnswerDecided.about(awaiting, outcome=outcome, owed=False),))
 
     def _reopened(self, answered_at: datetime, policy: TimeLimitPolicy) -> Transition:
-        """Work begins again, with the time that was left when the question was sent (REQ-T9)."""
+        """Begins work again, with the time that was left when the question was sent (REQ-T9)."""
         question = self.question
         if question is None:
             raise IllegalTransition(f"a request that is {self.state} without an open question cannot be resumed")
@@ -276,7 +274,7 @@ class Request(StoredRequest):
         return replace(noted, letters=(letter,)).then(resumed.work_begins())
 
     def withdraw(self, at: datetime) -> Transition:
-        """The requester no longer wants it: what has not begun does not begin.
+        """Withdraws the request: what has not begun does not begin.
 
         A restriction in force is lifted as any other (Art. 18(3)).
         """
@@ -290,7 +288,7 @@ class Request(StoredRequest):
     # The systems work, and report.
 
     def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition:
-        """Every system has done its part: the request is answered, unless a question is still open."""
+        """Answers the request once every system has done its part, unless a question is still open."""
         if event.operation == Operation.LIFT:
             lifted = replace(self, lifted_at=at)
             return lifted.show_lifts("restriction.lift_completed", event.tasks, outcome=event.outcome)
@@ -316,7 +314,7 @@ class Request(StoredRequest):
         return replace(done, finished=event.outcome).noted("completion.waits_for_reply", outcome=event.outcome)
 
     def block(self, event: events.FulfilmentBlocked) -> Transition:
-        """A system failed for good: a person must decide; nothing is called done that is not.
+        """Records that a system failed for good: a person must decide, and nothing untrue is called done.
 
         Where nothing failed and something could not be searched, the open question about that governs: after its last
         notice the request is answered with what was found.
@@ -376,8 +374,8 @@ class Request(StoredRequest):
         known = replace(self, tasks=self.reports_with(tasks))
         noted = known.noted("work.reported", systems=systems)
         more = deferrals.rows_changed(known.tasks) > deferrals.rows_changed(self.tasks)
-        told = more and self.outcome is Outcome.WITHDRAWN and not self.anonymous
-        return replace(noted, letters=closing_letter(known)) if told else noted
+        notifies = more and self.outcome is Outcome.WITHDRAWN and not self.anonymous
+        return replace(noted, letters=closing_letter(known)) if notifies else noted
 
     def close(self, move: str, outcome: Outcome, at: datetime) -> Transition:
         """Answers the request with the letter of that outcome; the clock stops.
@@ -393,7 +391,7 @@ class Request(StoredRequest):
         lifts = self.restricts and begun and not nothing and reports.ends_with(self.right, outcome)
         closed = self.moved(
             move, State.CLOSED, outcome=outcome, responded_at=at, closed_at=at, resumable=resumable,
-            lift_told_at=at if lifts else self.lift_told_at,
+            lift_notified_at=at if lifts else self.lift_notified_at,
         )  # fmt: skip
         detail: dict[str, JsonValue] = {"resumable": True} if resumable else {}
         event = events.RequestClosed.about(closed)
@@ -404,7 +402,7 @@ class Request(StoredRequest):
     # What comes first: another request of the person, a suspended key, the register of numbers, a hold.
 
     def yield_to(self, awaits: Sequence[UUID], *, opposed: bool) -> Transition:
-        """An erasure waits for other requests of the same person.
+        """Postpones an erasure until other requests of the same person are done.
 
         ``opposed``: one of them is a restriction, and a person must find out which of the two holds.
         """
@@ -421,12 +419,12 @@ class Request(StoredRequest):
         return noted
 
     def begin(self, cause: Literal["answered", "decided"]) -> Transition:
-        """A postponed erasure begins: nothing is awaited any more, or two people decided it."""
+        """Begins a postponed erasure: nothing is awaited any more, or two people decided it."""
         if not self.postponed:
             raise IllegalTransition("this request does not wait for another")
         state = State.AWAITING_CLARIFICATION if self.state is State.AWAITING_CLARIFICATION else State.IN_PROGRESS
         request = self.moved("begin", state, postponed=False, opposed=False)
-        event = events.RetryDecided.about(request, regardless=cause == "decided")
+        event = events.RetryRequested.about(request, regardless=cause == "decided")
         return request.noted("erasure.begun", event, cause=cause)
 
     def must_have_begun(self) -> None:
@@ -435,11 +433,11 @@ class Request(StoredRequest):
             raise IllegalTransition("it waits for other requests of the same person: answer those, or decide `begin`")
 
     def pause(self) -> Transition:
-        """An erasure of a suspended API key waits until the key is released."""
+        """Pauses an erasure of a suspended API key until the key is released."""
         return replace(self, suspended=True).noted("erasure.suspended")
 
     def resume(self) -> Transition:
-        """The API key is released: the erasure begins, unless it is closed or waits for proof."""
+        """Begins an erasure once its API key is released, unless it is closed or waits for proof."""
         free = replace(self, suspended=False).noted("erasure.released")
         if self.state in {State.CLOSED, State.AWAITING_IDENTITY}:
             return free
@@ -447,7 +445,7 @@ class Request(StoredRequest):
         return free.then(free.request.work_begins())
 
     def search_again(self, at: datetime) -> Transition:
-        """More is known about who held a number: what was left out for want of that is searched.
+        """Searches what was left out because the holder of a number was unknown, now that more is known.
 
         Not while a suspended key, another request or the decision about an objection comes first.
         """
@@ -468,7 +466,7 @@ class Request(StoredRequest):
         return noted.then(said).then(begun.work_goes_on())
 
     def let_go_of_hold(self, systems: Collection[str]) -> Transition:
-        """A legal hold is lifted: these systems are asked again, unless the request was withdrawn."""
+        """Retries these systems after a legal hold was lifted, unless the request was withdrawn."""
         if self.outcome is Outcome.WITHDRAWN:
             return Transition(self)
         event = events.HoldLifted.about(self, systems=tuple(sorted(systems)))
@@ -477,7 +475,7 @@ class Request(StoredRequest):
     # The privacy team decides.
 
     def retry(self) -> Transition:
-        """Tries again what is not done, or what is still to be done after the answer; a question stays open."""
+        """Retries what is not done, or is still to be done after the answer; a question stays open."""
         if self.may_be_done_later:
             return self.noted("decision.made", decision="retry", deferred=True).then(self.work_goes_on())
         if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
@@ -488,12 +486,12 @@ class Request(StoredRequest):
         return self.noted("decision.made", decision="retry").then(self.moved("retry", state).work_goes_on())
 
     def found_beyond(self, system: str, limit: Limit) -> int:
-        """The most that a task of that system has found beyond that limit; 0 where none waits because of it."""
+        """Returns the most that a task of that system has found beyond that limit; 0 if none waits because of it."""
         beyond = [t.exceeded for t in self.tasks or () if t.system == system and t.exceeded]
         return max((each.found for each in beyond if each.limit is limit), default=0)
 
     def exceed(self, system: str, limit: Limit, proposed_by: str, holder: str) -> Transition:
-        """Two people let a task touch what it has found beyond a limit; raises where none waits for that."""
+        """Lets a task touch what it found beyond a limit, as two people decided; raises if no task waits for that."""
         self.must_allow("follow_up" if self.may_be_done_later else "retry")
         known = tuple(self.tasks or ())
         stopped = [t for t in known if t.system == system and t.exceeded and t.exceeded.limit is limit]
@@ -509,7 +507,7 @@ class Request(StoredRequest):
         return request.noted("limit.confirmed", event, **said)
 
     def record(self, system: str, found: int, changed: int, **detail: JsonValue) -> Transition:
-        """A person has done by hand what that system cannot do; raises where nothing waits there for that."""
+        """Records what a person has done by hand for a system that cannot do it; raises if no task waits for that."""
         self._must_record()
         todo = next((t for t in self.tasks or () if t.system == system and deferrals.may_be_done_by_hand(t)), None)
         if todo is None:
@@ -549,16 +547,16 @@ class Request(StoredRequest):
     def end_part(
         self, system: str, reason: str, article: str, proposed_by: str, words: Mapping[str, LetterField]
     ) -> Transition:
-        """Two people end what is missing in a retired system; ``words``: what the letter says of the reason."""
+        """Ends what is missing in a retired system, by decision of two people; ``words``: the reason in the letter."""
         ended = {task.task_id: _ended(task, reason) for task in self.out_of_reach(system)}
         request = replace(self, tasks=tuple(ended.get(task.task_id, task) for task in self.tasks or ()))
         recorded = [events.TaskRecorded.about(request, task=task) for task in ended.values()]
         said = {"decision": "end_part", "system": system, "reason": reason, "article": article}
         published = (*recorded, *_less_owed(self, request))
         noted = request.noted("decision.made", *published, **said, proposed_by=proposed_by)
-        told: LetterOf = ("update", {**words, "about": "part_ended", "system": named_system(system)})
+        letter: LetterOf = ("update", {**words, "about": "part_ended", "system": named_system(system)})
         answered = later_letter(request) if self.goes_on and not request.goes_on else ()
-        return replace(noted, letters=(told, *answered))
+        return replace(noted, letters=(letter, *answered))
 
     def must_allow_to(self, decision: Answering) -> None:
         """Raises ``IllegalTransition`` where two people may not decide that now.
@@ -569,7 +567,7 @@ class Request(StoredRequest):
         self.must_be_ours()
         self.must_allow("decide")
         if self.decided is not None:
-            raise IllegalTransition("two persons have decided how it is answered; it is closed in a moment")
+            raise IllegalTransition("two people have decided how it is answered; it is closed in a moment")
         if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
             raise IllegalTransition("a question is open: its answer, or the last notice, comes first")
         not_begun = self.postponed or self.suspended
@@ -581,7 +579,7 @@ class Request(StoredRequest):
             raise IllegalTransition("an objection to direct marketing cannot be refused (Art. 21(3))")
         if self.right is Right.CONSENT_WITHDRAWAL:
             raise IllegalTransition("a withdrawal of consent cannot be refused (Art. 7(3))")
-        if self.state is State.IN_PROGRESS and self.right not in _COPIES and not not_begun:
+        if self.state is State.IN_PROGRESS and self.right not in COPIES and not not_begun:
             raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
         if changed := deferrals.changed(reports.asked_for(self.right, self.tasks)):
             raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")
@@ -589,21 +587,21 @@ class Request(StoredRequest):
     def decide(
         self, decision: Answering, reason: str, article: str, proposed_by: str, at: datetime, *, owed: bool
     ) -> Transition:
-        """Two people have decided how to answer it; it is answered as soon as it is known what is done."""
+        """Decides how to answer, by two people; the answer follows as soon as it is known what is done."""
         self.must_allow_to(decision)
         said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed, "proposed_by": proposed_by}
-        heard, request = Transition(self), self
+        before, request = Transition(self), self
         if self.state is State.AWAITING_CLARIFICATION:
-            heard, request = self.question_answered(at), replace(self, question=None)
+            before, request = self.question_answered(at), replace(self, question=None)
         outcome = OUTCOMES[decision]
         request = request.moved(
             "decide", State.IN_PROGRESS, decided=outcome, owed=owed, suspended=False, postponed=False
         )
         event = events.AnswerDecided.about(request, outcome=outcome, owed=owed)
-        return heard.then(request.noted("decision.made", event, decision=decision, **said))
+        return before.then(request.noted("decision.made", event, decision=decision, **said))
 
     def waits_for_weighing(self, event: events.FulfilmentCompleted) -> bool:
-        """Whether that restriction is what an objection begins with, and there is data to decide about."""
+        """Whether an objection's restriction is done, and there is data to decide about."""
         restricted = event.operation == Operation.RESTRICT and event.outcome is not Outcome.NO_DATA
         return self.is_weighed and restricted and self.has_begun
 
@@ -614,12 +612,12 @@ class Request(StoredRequest):
             raise IllegalTransition("its data are restricted: propose what the weighing of the objection finds")
 
     def restricted(self, event: events.FulfilmentCompleted) -> Transition:
-        """Every system has restricted what it holds: now two people must decide the objection."""
+        """Asks two people to decide the objection, since every system has restricted what it holds."""
         waiting = self.moved("stop", State.AWAITING_DECISION, tasks=self.reports_with(event.tasks))
         return waiting.noted("decision.needed", operation="weigh")
 
     def weigh(self, finding: Finding, explanation: str, proposed_by: str, at: datetime) -> Transition:
-        """Two people have decided an objection; ``explanation``: what the person reads about why."""
+        """Decides an objection, by two people; ``explanation``: the reasons that the person reads."""
         if self.state is not State.AWAITING_DECISION:
             raise IllegalTransition(f"an objection that is {self.state} cannot be decided yet, or any more")
         upheld = finding == "upheld"
@@ -648,9 +646,9 @@ class Request(StoredRequest):
         tell_before: datetime,
         **more: JsonValue,
     ) -> Transition:
-        """Two people extend the time limit; it holds if the subject is notified before ``tell_before`` (Art. 12(3))."""
+        """Extends the time limit, by two people; it holds if its letter arrives before ``tell_before`` (Art. 12(3))."""
         request = self.moved("redate", self.state, due_on=due_on, extended=True)
-        event = events.RequestExtended.about(request, reason=reason, told_at=at)
+        event = events.RequestExtended.about(request, reason=reason, notified_at=at)
         detail: dict[str, JsonValue] = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": proposed_by}
         detail |= {**more, "due_before": self.due_on.isoformat(), "tell_before": tell_before.isoformat()}
         noted = request.noted("extension.approved", event, **detail)
@@ -659,7 +657,7 @@ class Request(StoredRequest):
     def redate(
         self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue
     ) -> Transition:
-        """Another arrival or due date holds; a warning of a date that has moved away is removed."""
+        """Sets another arrival or due date; a warning of a date that has moved away is removed."""
         arrived = {"received_at": arrival.received_at, "zones": arrival.zones, "calendar": arrival.calendar or ""}
         warning = None if due_on > self.due_on else self.warning
         moved = self.moved("redate", self.state, due_on=due_on, calc_version=calc_version, warning=warning, **arrived)
@@ -674,17 +672,17 @@ class Request(StoredRequest):
     # A customer who decides about the data.
 
     def forward(self, answered_by: Fact, at: datetime, **detail: JsonValue) -> Transition:
-        """The customer who decides about the data has it (Art. 28(3)(e)); ``answered_by``: who answers the subject."""
+        """Forwards to the customer who decides about the data (Art. 28(3)(e)), and who answers (``answered_by``)."""
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
-        told: LetterOf = ("forwarded", {"controller": answered_by, "forwarded_on": at})
+        letter: LetterOf = ("forwarded", {"controller": answered_by, "forwarded_on": at})
         theirs = replace(self, role="processor", forwarded_at=at)
         event = events.RequestForwarded.about(theirs)
-        noted = replace(theirs.noted("request.forwarded", event, **detail), letters=(told,))
+        noted = replace(theirs.noted("request.forwarded", event, **detail), letters=(letter,))
         return noted.then(theirs.close("forward", Outcome.FORWARDED, at))
 
-    def hear_controller(self, at: datetime, **detail: JsonValue) -> Transition:
-        """The customer to whom it was forwarded has replied, and is reminded no more."""
+    def record_controller_reply(self, at: datetime, **detail: JsonValue) -> Transition:
+        """Records the reply of the customer to whom it was forwarded; reminders end."""
         if self.forwarded_at is None:
             raise IllegalTransition("it was not passed on to a customer")
         if self.controller_replied_at is not None:
@@ -694,7 +692,7 @@ class Request(StoredRequest):
         return request.noted("controller.replied", events.ControllerReplied.about(request, replied_at=at), **detail)
 
     def controller_is_silent(self, event: events.TimerFired, controller: str) -> Transition:
-        """The customer has not replied to what was forwarded: they are reminded, or the privacy team looks."""
+        """Reminds the customer of what was forwarded, or asks the privacy team to look."""
         if self.forwarded_at is None or self.controller_replied_at is not None or not controller:
             return self.noted("controller.notice_late", notice=event.step)
         if event.step == "escalation":
@@ -708,19 +706,19 @@ class Request(StoredRequest):
     # After the answer: a part that is owed, a lift, a package that is withheld.
 
     def _done_later(self, action: str, tasks: Sequence[TaskReport], package_id: UUID | None = None) -> Transition:
-        """Records what came of each system later.
+        """Records the results that came after the answer.
 
         The subject is notified with the last that was owed, and whenever what is left is not as they know (REQ-R7).
         """
         now = deferrals.updated(self.tasks, tasks)
         updated = replace(self, tasks=now, package_id=package_id or self.package_id)
         noted = updated.noted(action, *_less_owed(self, updated), systems=_by_system(tasks))
-        tells = self.goes_on and not updated.goes_on
-        tells |= self.outcome is not Outcome.WITHDRAWN and not announced(self.tasks, now)
-        return replace(noted, letters=later_letter(updated)) if tells else noted
+        notifies = self.goes_on and not updated.goes_on
+        notifies |= self.outcome is not Outcome.WITHDRAWN and not announced(self.tasks, now)
+        return replace(noted, letters=later_letter(updated)) if notifies else noted
 
     def lift(self, at: datetime) -> Transition:
-        """A restriction is to be lifted: the subject is notified before any system is changed (Art. 18(3))."""
+        """Decides to lift a restriction: the subject is notified before any system is changed (Art. 18(3))."""
         in_force = self.right is not Right.RESTRICTION or self.outcome in _IN_FORCE
         if not (self.restricts and in_force and self.allows("follow_up")):
             raise IllegalTransition("only a restriction that is in force can be lifted")
@@ -729,12 +727,12 @@ class Request(StoredRequest):
         return replace(self.lift_decided(at), letters=(lifting_letter(self, "decided", lifted_on=at),))
 
     def lift_decided(self, at: datetime) -> Transition:
-        told = replace(self, lift_told_at=at)
-        event = events.LiftDecided.about(told)
-        return told.noted("restriction.lift_decided", event, informed_at=at.isoformat())
+        lifting = replace(self, lift_notified_at=at)
+        event = events.LiftDecided.about(lifting)
+        return lifting.noted("restriction.lift_decided", event, informed_at=at.isoformat())
 
     def show_lifts(self, action: str, tasks: Sequence[TaskReport], **detail: JsonValue) -> Transition:
-        """Shows what is not lifted, or was lifted by hand or at last; the request is as it was."""
+        """Shows what is not lifted, or was lifted by hand or late; the request stays as it was."""
         before = {task.system for task in self.tasks or () if task.operation == Operation.LIFT}
         lifts = [
             task
@@ -753,10 +751,10 @@ class Request(StoredRequest):
         if self.package_fault is None or self.package_is_gone:
             raise IllegalTransition("no package of this request is withheld")
         if self.renewing:
-            raise IllegalTransition("its package is being made anew")
+            raise IllegalTransition("its package is being rebuilt")
 
     def release(self, holder: str) -> Transition:
-        """Two people have looked, and say that the package is the subject's: it can be fetched again."""
+        """Lets a withheld package be fetched again, after two people found that it is the subject's."""
         self.must_be_withheld()
         detail: dict[str, JsonValue] = {"holder": holder, "fault": self.package_fault}
         released = replace(self, package_fault=None).noted("package.released", **detail)
@@ -771,15 +769,15 @@ class Request(StoredRequest):
 
     @property
     def is_renewed(self) -> bool:
-        """Whether what is completed now is the package that is rebuilt."""
+        """Whether the rebuilt package is what is completed now."""
         return self.renewing and self.state is State.CLOSED
 
     def renewal_blocked(self, event: events.FulfilmentBlocked) -> Transition:
-        """A system has failed, or what it gave may be another person's: a person must look, and it stays owed."""
+        """Records that the rebuild failed, or found data of another person: a person must look, and it stays owed."""
         return replace(self, tasks=event.tasks).noted("package.renewal_blocked", systems=_by_system(event.tasks))
 
-    def made_anew(self, event: events.FulfilmentCompleted) -> Transition:
-        """The package is rebuilt: what there is now is the answer, and the subject is notified."""
+    def package_rebuilt(self, event: events.FulfilmentCompleted) -> Transition:
+        """Answers with the rebuilt package, and notifies the subject."""
         now = replace(self, tasks=event.tasks, renewing=False)
         less = _less_owed(self, now)
         if event.package_id is None:
@@ -789,7 +787,7 @@ class Request(StoredRequest):
 
 
 def _less_owed(before: StoredRequest, after: StoredRequest) -> tuple[Event, ...]:
-    """The event that something was done which was owed of an answered request, if it was."""
+    """Returns the event that a part owed after the answer was done, if it was."""
     return (events.PartAnswered.about(after),) if after.outstanding != before.outstanding else ()
 
 

@@ -1,4 +1,4 @@
-"""The letter that closes a request: what it says was done, what stays, and why; pure."""
+"""Writes the letter that closes a request: what was done, what stays, and why; pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
@@ -8,10 +8,10 @@ from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.messages.answer import OUR_LIST, answer, had_been_done, of_instruction, why_not_searched
 from services.intake.request.messages.kept import is_held_unseen
 from services.intake.request.reports import changed_by_category, summed
-from services.intake.request.stored_request import StoredRequest, as_told
+from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport, has_statements, missing_corrections
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Listed, Sentence, Term, Told, named_system, say
+from shared.domain.sentences import Lines, Listed, Sentence, Sentences, Term, named_system, say
 
 _BY_ITS_TRANSITION = frozenset({None, Outcome.FORWARDED, Outcome.REFUSED, Outcome.ASSISTED})
 """Outcomes whose letter is written elsewhere, or by nothing."""
@@ -27,11 +27,11 @@ _FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDE
 
 
 def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | None = None) -> tuple[LetterOf, ...]:
-    """The letter to the subject of a request that closes; none, where its transition writes it.
+    """Returns the letter to the subject of a request that closes; none if its transition writes it.
 
-    ``words``: why a part is missing, as two persons have decided; without them, ``cause`` says it.
+    ``words``: why a part is missing, as two people have decided; without them, ``cause`` says it.
     """
-    outcome = as_told(request).outcome
+    outcome = for_requester(request).outcome
     if request.tenant and not request.anonymous and outcome is not Outcome.WITHDRAWN:
         return (*_to_the_customer(request, words), *_lifting(request))
     if outcome in _BY_ITS_TRANSITION:
@@ -41,22 +41,26 @@ def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | No
 
 
 def refusal_letter(request: StoredRequest, words: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
-    """The letter of a request that two persons have refused; ``words`` say why."""
-    told = (say("answer.refused"), *had_been_done(request))
-    return (("answer", {**words, "about": "refused", "answer": told}),)
+    """Returns the letter of a request that two people have refused; ``words`` say why."""
+    said = (say("answer.refused"), *had_been_done(request))
+    return (("answer", {**words, "about": "refused", "answer": said}),)
 
 
 def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
-    return () if request.lift_told_at is None else (lifting_letter(request, "decided", lifted_on=request.lift_told_at),)
+    return (
+        ()
+        if request.lift_notified_at is None
+        else (lifting_letter(request, "decided", lifted_on=request.lift_notified_at),)
+    )
 
 
 def lifting_letter(request: StoredRequest, cause: str, **fields: LetterField) -> LetterOf:
-    """The letter before a restriction is lifted (Art. 18(3)), and why it is."""
+    """Returns the letter before a restriction is lifted (Art. 18(3)), with the reason."""
     return ("update", {"about": f"lifting_{cause}", "why": Term("lifted_since", request.right), **fields})
 
 
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
-    """The letter where more was done of an answered request, or less; an anonymous one has all its answer."""
+    """Returns the letter after more was done of an answered request, or less; none to an anonymous one."""
     if request.anonymous:
         return ()
     kept, ended = (any(map(each, request.tasks or ())) for each in (deferrals.is_kept, deferrals.is_out_of_reach))
@@ -69,19 +73,19 @@ def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
 
 
 def _to_the_customer(request: StoredRequest, words: Mapping[str, LetterField] | None) -> tuple[LetterOf, ...]:
-    """The customer decides about the data, has the answer, and passes it on (Art. 28(3)(e))."""
+    """Returns the answer to the customer, who decides about the data and passes it on (Art. 28(3)(e))."""
     whole = {"cause": "whole"} if request.outcome is Outcome.ASSISTED else {"cause": _cause(request)}
     return (_answer(request, "assisted", words or whole),) if of_instruction(request) else ()
 
 
 def _answer(request: StoredRequest, about: str, why: Mapping[str, LetterField]) -> LetterOf:
-    """The answer, with what stays in a list of its own: an item for each system."""
-    told = answer(request)
+    """Returns the answer, with what stays in a list: one item for each system."""
+    said_all = answer(request)
     stays: list[Sentence] = []
-    for _, said in groupby((each for each in told if _stays(each)), key=lambda each: each.facts["system"]):
+    for _, said in groupby((each for each in said_all if _stays(each)), key=lambda each: each.facts["system"]):
         stays.append(say("kept.line", said=tuple(said)))
     done = _entered(request.right) if request.anonymous else _done(request)
-    said_first: Told = tuple(each for each in told if not _stays(each))
+    said_first: Sentences = tuple(each for each in said_all if not _stays(each))
     return ("answer", {"about": about, "answer": said_first, "stays": Lines(tuple(stays)), "done": done, **why})
 
 
@@ -90,7 +94,7 @@ def _stays(said: Sentence) -> bool:
 
 
 def _cause(request: StoredRequest) -> str:
-    """Why a part is missing; nothing where it is kept, which is told of each item."""
+    """Returns why a part is missing; nothing where it is kept, since each item says so."""
     tasks = request.tasks or ()
     if any(map(deferrals.is_kept, tasks)):
         return ""
@@ -112,7 +116,7 @@ def _entered(right: Right) -> Lines:
 def done(tasks: Iterable[TaskReport] | None, *, instructed: bool = False) -> Lines:
     """Lists what each system has done since the request was received, one line each.
 
-    ``instructed``: a customer of ours reads it, about the person of their instruction.
+    ``instructed``: a customer reads it, about the person of their instruction.
     """
     return Lines(tuple(_lines(tasks or (), _OF_PERSON if instructed else "")) or (say("work.in_no_system"),))
 
@@ -132,8 +136,8 @@ def _lines(tasks: Iterable[TaskReport], whose: str) -> Iterator[Sentence]:
 def _what(task: TaskReport, whose: str) -> Sentence:
     changed = _copied(task) if task.outcome == TaskOutcome.EXPORTED else task.changed
     did = say(f"did.{task.operation}", count=max(changed, 1))
-    if task.uncounted:
-        return say("work.uncounted", how=did)
+    if task.count_unknown:
+        return say("work.count_unknown", how=did)
     if not task.outcome and changed:
         return say("work.unverified" if task.reported else "work.unfinished", count=changed, how=did)
     if task.outcome not in _FOUND:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from services.intake.request.reports import kept_from
-from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, SeveralPeople, SystemRetired
+from shared.domain.errors import LimitExceeded, NotSupported, SeveralPeople, SystemRetired, WrongPersonMatch
 from shared.domain.operations import ANSWERING, DONE_BY_HAND, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 
 _NOT_ASKED = DONE_BY_HAND | {Unsearched.NOT_PROVED}
@@ -28,23 +28,23 @@ def unproved(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
 
 
 def unknown(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether a system, or a part of it, could not be searched by what is known, and could by something else."""
+    """Whether a system, or a part of it, could be searched if something else were known."""
     return any(task.not_searched and task.not_searched not in _NOT_ASKED for task in tasks or ())
 
 
 def by_no_number(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether an account or an address would lead where nothing does that is known, and no number would."""
+    """Whether an account or an address would lead further, and no number would."""
     asked = {task.not_searched for task in tasks or () if task.not_searched and task.not_searched not in _NOT_ASKED}
     return bool(asked) and asked <= _NO_NUMBER
 
 
 def ambiguous(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether a system has several people of whom the subject may be any, as where a household shares an address."""
+    """Whether a system has several people who may be the subject, such as a household that shares an address."""
     return any(task.failure == SeveralPeople.code for task in tasks or ())
 
 
 def answerable(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether more could be done by what else the requester is known."""
+    """Whether other identities of the requester would let more be done."""
     known = tuple(tasks or ())
     return unknown(known) or ambiguous(known)
 
@@ -55,13 +55,13 @@ def is_undone(task: TaskReport) -> bool:
 
 
 def undone(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
-    """The systems in which something failed, was not searched completely, or was never begun."""
+    """Returns the systems in which something failed, was not searched completely, or was never begun."""
     return tuple(sorted({task.system for task in tasks or () if is_undone(task)}))
 
 
 def changed(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
-    """The systems in which something was changed that cannot be called undone."""
-    return tuple(sorted({task.system for task in tasks or () if task.changed or task.uncounted}))
+    """Returns the systems in which something was changed that cannot be called undone."""
+    return tuple(sorted({task.system for task in tasks or () if task.changed or task.count_unknown}))
 
 
 def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
@@ -70,29 +70,29 @@ def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
 
 
 def waits_for_hands(task: TaskReport) -> bool:
-    """Whether the system has no way to do it for one person, or is gone, and nobody has entered what was done there."""
-    told_apart = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched in DONE_BY_HAND
-    return told_apart or task.failure in {NotSupported.code, SystemRetired.code}
+    """Whether the system cannot do it for one person, or is gone, and no result was entered by hand."""
+    by_hand = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched in DONE_BY_HAND
+    return by_hand or task.failure in {NotSupported.code, SystemRetired.code}
 
 
 def lift_undone(task: TaskReport) -> bool:
-    """Whether a system has not lifted what it restricts, which is a person's until it has (a column, too)."""
+    """Whether a system has not lifted what it restricts, which needs a person."""
     return task.operation == Operation.LIFT and bool(task.failure or not task.outcome)
 
 
 def may_be_done_by_hand(task: TaskReport) -> bool:
-    """Whether one person may enter what they did; what a limit, or rows of others, have stopped takes two."""
+    """Whether one person may enter the result; what a limit, or rows of other people, have stopped takes two."""
     return waits_for_hands(task) or (lift_undone(task) and not task.exceeded)
 
 
 def finds_others(task: TaskReport) -> bool:
-    """Whether it was stopped by rows that are other people's, or may be."""
-    several = task.failure == BlastRadius.code and task.exceeded and task.exceeded.limit is Limit.MAX_PEOPLE
-    return bool(several) or task.failure == ForeignHit.code
+    """Whether rows of other people, or that may be theirs, have stopped it."""
+    several = task.failure == LimitExceeded.code and task.exceeded and task.exceeded.limit is Limit.MAX_PEOPLE
+    return bool(several) or task.failure == WrongPersonMatch.code
 
 
 def is_out_of_reach(task: TaskReport) -> bool:
-    """Whether two persons have said what became of what a system held that is no longer in use."""
+    """Whether two people have recorded what became of the data of a system that is no longer in use."""
     return task.outcome == TaskOutcome.NO_LONGER_HELD and task.operation in ANSWERING
 
 
@@ -107,7 +107,7 @@ def has_failed(task: TaskReport) -> bool:
 
 
 def kept_for_the_rest(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
-    """The systems in which an erasure was not begun, since what could not be searched can only be found by them."""
+    """Returns the systems in which an erasure waits, since only they lead to what could not be searched."""
     known = tuple(tasks or ())
     if not only_unsearched(known):
         return ()
@@ -115,7 +115,7 @@ def kept_for_the_rest(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
 
 
 def needs_judgement(task: TaskReport) -> bool:
-    """Whether it failed in a way that nothing can mend which the requester may tell."""
+    """Whether it failed in a way that nothing from the requester can mend."""
     return has_failed(task) and task.failure != SeveralPeople.code
 
 
@@ -129,7 +129,7 @@ def only_unsearched(tasks: Iterable[TaskReport] | None) -> bool:
 def found(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether any system has something of the subject, or something of theirs was done."""
     answering = [task for task in tasks or () if task.operation in ANSWERING]
-    return any(task.found or task.changed or task.uncounted for task in answering)
+    return any(task.found or task.changed or task.count_unknown for task in answering)
 
 
 def is_kept(task: TaskReport) -> bool:
@@ -138,7 +138,7 @@ def is_kept(task: TaskReport) -> bool:
 
 
 def looked_into(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
-    """The systems of which people were told that one of us looks into what is kept (a column of the request, too).
+    """Returns the systems in which we look into what is kept, as the letters say.
 
     Rows say no day from which their period could count; or their day has come, and they are there still.
     """
@@ -151,14 +151,14 @@ def looked_into(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
 
 
 def await_a_person(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether an erasure waits for a person: it is not done, or nobody knows until when the data are kept."""
+    """Whether an erasure waits for a person: it is not done, or the end of what is kept is unknown."""
     tasks = tuple(tasks or ())
     erasures = [task for task in tasks if task.operation == Operation.ERASE]
     return any(is_undone(task) or (is_kept(task) and not task.until) for task in erasures) or bool(looked_into(tasks))
 
 
 def updated(tasks: Iterable[TaskReport] | None, deferred: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
-    """The reports of a request with those of its deferred erasures in the place of the first ones.
+    """Returns the reports of a request, with those of its deferred erasures in place of the first ones.
 
     What is erased now still says on what ground and until when it was kept; what failed is still kept. What the first
     ones had erased stays on record.

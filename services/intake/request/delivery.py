@@ -18,46 +18,46 @@ from shared.domain import events
 from shared.domain.events import Event
 from shared.domain.time_limit_policy import Question
 
-Told = Mapping[str, JsonValue]
-"""The decision that a letter carries: an answer, a lift, a question or an extension, with more facts of its event.
+OnDelivery = Mapping[str, JsonValue]
+"""A decision that takes effect when its letter is delivered: an answer, a lift, a question or an extension.
 
-``there``: it can be read in the portal, and was told when that was written; the letter is the mail that says so.
+It has more facts of its event. ``there``: the portal has shown it; the letter is the mail that says so.
 """
 SENT_TO: frozenset[str] = frozenset({"email", "post"})
 """The channels whose letters are sent, and not fetched."""
 
 
-def delivered(request: Request, letter: Sequence[Told], at: datetime) -> Transition:
-    """A letter was delivered; what it says about a state that is over by now is dropped."""
+def delivered(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
+    """Moves the request when a letter is delivered; drops what no longer applies."""
     published = list[Event]()
     for each in (one for one in letter if "there" not in one):
         match each["what"]:
             case "answer" if request.awaits_delivery:
                 request = replace(request, responded_at=at)
                 published.append(events.RequestClosed.about(request))
-            case "lift" if request.lift_told_at is not None and request.lifted_at is None:
-                request = replace(request, lift_told_at=at)
+            case "lift" if request.lift_notified_at is not None and request.lifted_at is None:
+                request = replace(request, lift_notified_at=at)
                 published.append(events.LiftDecided.about(request))
-            case "question" if request.question and request.question.untold and _is_open(request, each):
+            case "question" if request.question and request.question.undelivered and _is_open(request, each):
                 asked = shown(request, at)
                 request = asked.request
                 published += asked.published
             case "extension" if at < datetime.fromisoformat(str(each["tell_before"])):
                 request = replace(request, due_on=date.fromisoformat(str(each["due_on"])))
-                published.append(events.RequestExtended.about(request, reason=each["reason"], told_at=at))
+                published.append(events.RequestExtended.about(request, reason=each["reason"], notified_at=at))
     return Transition(request, tuple(published))
 
 
-def returned(request: Request, letter: Sequence[Told]) -> Transition:
-    """A letter that was delivered has come back: the subject does not know what it says."""
+def returned(request: Request, letter: Sequence[OnDelivery]) -> Transition:
+    """Moves the request when a delivered letter has come back: the subject does not know what it says."""
     published = list[Event]()
     for each in letter:
         match each["what"]:
             case "answer" if request.state is State.CLOSED and request.responded_at is not None:
                 request = replace(request, responded_at=None)
                 published.append(events.LetterReturned.about(request, what="answer"))
-            case "question" if (asked := request.question) and _is_open(request, each) and not asked.untold:
-                request = replace(request, question=replace(asked, untold=True))
+            case "question" if (asked := request.question) and _is_open(request, each) and not asked.undelivered:
+                request = replace(request, question=replace(asked, undelivered=True))
                 about = {"what": "question", "question_id": asked.question_id}
                 published.append(events.LetterReturned.about(request, **about))
             case "extension" if request.state is not State.CLOSED:
@@ -67,14 +67,14 @@ def returned(request: Request, letter: Sequence[Told]) -> Transition:
 
 
 def shown(request: Request, at: datetime) -> Transition:
-    """The open question can be read from now on: it counts as asked, once.
+    """Counts the open question as asked, once, since it can be read from now on.
 
     One about who they are that was overtaken by their proof asks what they mean, and stops no clock.
     """
     question = request.question
-    if question is None or not question.untold:
+    if question is None or not question.undelivered:
         return Transition(request)
-    request = replace(request, question=replace(question, asked_at=at, untold=False))
+    request = replace(request, question=replace(question, asked_at=at, undelivered=False))
     about_who = request.state is State.AWAITING_IDENTITY or request.awaits_proof
     meant = request.state is State.AWAITING_CLARIFICATION and not request.awaits_proof
     sent = events.QuestionSent.about(
@@ -87,8 +87,8 @@ def shown(request: Request, at: datetime) -> Transition:
     return Transition(request, (sent,))
 
 
-def undeliverable(request: Request, letter: Sequence[Told], at: datetime) -> Transition:
-    """The letter cannot be delivered: an answer counts as given then, and a restriction is not lifted by it.
+def undeliverable(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
+    """Moves the request when a letter cannot be delivered: an answer counts as given, a restriction stays.
 
     A question of identity may be asked again; one about what they mean stays open, as work waits for it.
     """
@@ -99,67 +99,67 @@ def undeliverable(request: Request, letter: Sequence[Told], at: datetime) -> Tra
                 request = replace(request, responded_at=at)
                 published.append(events.RequestClosed.about(request))
             case "lift":
-                request = replace(request, lift_told_at=None)
+                request = replace(request, lift_notified_at=None)
             case "question" if request.state is State.AWAITING_IDENTITY and _is_open(request, each):
                 request = replace(request, question=None)
     return Transition(request, tuple(published))
 
 
-def _is_open(request: Request, told: Told) -> bool:
+def _is_open(request: Request, each: OnDelivery) -> bool:
     """Whether the question that a letter asks is the one that is open."""
-    return request.question is not None and request.question.question_id == UUID(str(told["question_id"]))
+    return request.question is not None and request.question.question_id == UUID(str(each["question_id"]))
 
 
 Evidence = Sequence[tuple[str, Mapping[str, JsonValue]]]
 _OF_EXTENSION = ("reason", "due_on", "due_before", "tell_before")
 
 
-def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[Transition, list[Told]]:
-    """The transition without what is said only once its letter is delivered, and that.
+def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[Transition, list[OnDelivery]]:
+    """Splits a transition: what holds now, and the decisions that take effect on delivery of its letter.
 
-    What is done of a part while the answer is on its way is said with the answer. Of what is read in the portal nothing
-    waits; what must not be begun before it was told (Art. 18(3)) is not undone either. ``readable``: whoever has asked
-    there gets a mail that says so; else a question waits until they open their request.
+    A part that is done while the answer is on its way is reported with the answer. In the portal nothing waits. A lift
+    that its letter must precede (Art. 18(3)) is not undone either. ``readable``: the requester gets a mail that says
+    so; else a question waits until they open their request.
     """
     if not readable:
         transition = _unasked(transition)
     request = transition.request
     if request.channel == "portal" and transition.letters:
-        there = filter(None, (_told_by(event, transition.evidence) for event in transition.published))
+        there = filter(None, (_on_delivery(event, transition.evidence) for event in transition.published))
         return transition, [{**each, "there": True} for each in there]
     if request.channel not in SENT_TO or request.tenant:
         return transition, []
     if not transition.letters:
         said = (event for event in transition.published if not isinstance(event, events.PartAnswered))
         return (replace(transition, published=tuple(said)) if request.awaits_delivery else transition), []
-    told, published = list[Told](), list[Event]()
+    deferred, published = list[OnDelivery](), list[Event]()
     for event in transition.published:
         if isinstance(event, events.RequestClosed):
             request = replace(request, responded_at=None)
         if isinstance(event, events.RequestExtended):
             request = replace(request, due_on=date.fromisoformat(str(_extended(transition.evidence)["due_before"])))
-        if tells := _told_by(event, transition.evidence):
-            told.append(tells)
+        if decision := _on_delivery(event, transition.evidence):
+            deferred.append(decision)
         elif not (isinstance(event, events.PartAnswered) and request.awaits_delivery):
             published.append(event)
-    evidence = tuple((action, _until_informed(detail, told)) for action, detail in transition.evidence)
+    evidence = tuple((action, _until_informed(detail, deferred)) for action, detail in transition.evidence)
     later = replace(transition, request=request, published=tuple(published), evidence=evidence)
-    return (_unasked(later) if any(each["what"] == "question" for each in told) else later), told
+    return (_unasked(later) if any(each["what"] == "question" for each in deferred) else later), deferred
 
 
-def unknown(letter: Sequence[Told]) -> list[Told]:
+def unknown(letter: Sequence[OnDelivery]) -> list[OnDelivery]:
     """Notes the decision of a mail that did not arrive; a later delivery settles it."""
     return without_lift(
         [{name: value for name, value in each.items() if name != "there"} for each in letter if "there" in each]
     )
 
 
-def without_lift(letter: Sequence[Told]) -> list[Told]:
+def without_lift(letter: Sequence[OnDelivery]) -> list[OnDelivery]:
     """Returns what a letter tells without the lift, which systems were asked for: sent again it asks them no more."""
     return [each for each in letter if each["what"] != "lift"]
 
 
-def _told_by(event: Event, evidence: Evidence) -> Told | None:
+def _on_delivery(event: Event, evidence: Evidence) -> OnDelivery | None:
     match event:
         case events.RequestClosed():
             return {"what": "answer"}
@@ -180,7 +180,7 @@ def _unasked(transition: Transition) -> Transition:
     request = transition.request
     if request.question is None:
         return transition
-    unread = replace(request, question=replace(request.question, untold=True))
+    unread = replace(request, question=replace(request.question, undelivered=True))
     published = tuple(each for each in transition.published if not isinstance(each, events.QuestionSent))
     return replace(transition, request=unread, published=published)
 
@@ -189,6 +189,6 @@ def _extended(evidence: Evidence) -> Mapping[str, JsonValue]:
     return next(detail for action, detail in evidence if action == "extension.approved")
 
 
-def _until_informed(detail: Mapping[str, JsonValue], told: Sequence[Told]) -> Mapping[str, JsonValue]:
+def _until_informed(detail: Mapping[str, JsonValue], deferred: Sequence[OnDelivery]) -> Mapping[str, JsonValue]:
     """Returns what is on record, without an instant that has not come yet."""
-    return {name: value for name, value in detail.items() if not (told and name == "informed_at")}
+    return {name: value for name, value in detail.items() if not (deferred and name == "informed_at")}

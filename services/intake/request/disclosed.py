@@ -1,4 +1,4 @@
-"""To whom what was done must be told (Art. 19): what was done of which data, and who has those; pure."""
+"""Finds the recipients who must be notified (Art. 19): what was done with which data, and who has those; pure."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from shared.domain.rights import Outcome, Right
 What = Literal["corrected", "stated", "erased", "restricted", "lifted", "stopped"]
 _ANSWERED: Final = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 _NOT_FOLLOWED: Final = frozenset({Outcome.REFUSED, Outcome.WITHDRAWN})
-# What a rectification had restricted until it was done is told as corrected.
+# What a rectification had restricted until it was done is reported as corrected.
 _OPERATIONS: Final[Mapping[What, Operation]] = {
     "corrected": Operation.RECTIFY,
     "erased": Operation.ERASE,
@@ -29,8 +29,8 @@ _OPERATIONS: Final[Mapping[What, Operation]] = {
 class Done:
     """The change to the data, and the policy's categories that it concerns.
 
-    ``over``: the request has come to nothing, and what was restricted for it meanwhile is lifted: that concerns nobody
-    who has not been told of the restriction.
+    ``over``: the request has come to nothing, and what was restricted for it meanwhile is lifted. That concerns only
+    those who were notified of the restriction.
     """
 
     what: What
@@ -43,8 +43,7 @@ class Extent:
     """The extent of an erasure in one category: whether anything went, and whether anything is kept, over all systems.
 
     ``reduced``: what is kept has lost all but the fields of its rule, and is restricted (Art. 18). ``held``: what a
-    legal hold alone keeps is restricted. ``last``: the last day of what is kept; None where nothing is, or nobody can
-    know.
+    legal hold alone keeps is restricted. ``last``: the last day of what is kept; None if nothing is, or if unknown.
     """
 
     gone: bool
@@ -67,8 +66,8 @@ class Disclosed:
 
         An objection to marketing or a withdrawn consent stops those who do it for us, even if none of our systems knows
         the person. A customer's instruction concerns that customer's recipients. What stops, or is restricted, takes
-        effect before the rest is done, so recipients are told at once. Those who were told of a restriction are told
-        of its lift when the objection is refused or the request is withdrawn.
+        effect before the rest is done, so recipients are notified immediately. Those who were notified of a restriction
+        are notified of its lift when the objection is refused or the request is withdrawn.
         """
         request, policy = self.request, self.policy
         so_far, over = request.begun_to_stop, _is_over(request)
@@ -137,8 +136,8 @@ def _is_over(request: StoredRequest) -> bool:
 
 
 def _has_changed(task: TaskReport) -> bool:
-    """Whether data are other than others have them: also where a statement stands beside them now."""
-    return bool(task.changed or task.uncounted or (task.stated and any(task.corrected or ())))
+    """Whether the data differ from what recipients have: also where a statement was added to them."""
+    return bool(task.changed or task.count_unknown or (task.stated and any(task.corrected or ())))
 
 
 def _together(extents: Sequence[Extent]) -> Extent:
@@ -155,7 +154,7 @@ def _last(days: Iterable[date | None]) -> date | None:
 def _is_reduced(task: TaskReport, kept: Kept, policy: Policy) -> bool:
     """Whether a store has left of its rows the fields of the rule alone: it has counted their period itself.
 
-    What an earlier request has left so concerns nobody anew.
+    What an earlier request has left so concerns no recipient again.
     """
     if task.reduced is not None and not task.reduced.get(kept.category or ""):
         return False

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
-from shared.domain.sentences import Fact, Lines, Sentence, Told, named_systems, say
+from shared.domain.sentences import Fact, Lines, Sentence, Sentences, named_systems, say
 from shared.domain.time_limit_policy import Question
 
 LetterKind = Literal[
@@ -38,21 +38,21 @@ LetterOf = tuple[LetterKind, Mapping[str, LetterField]]
 
 def also(fields: Mapping[str, LetterField], more: Sentence) -> Mapping[str, LetterField]:
     """The fields with one more sentence after the answer."""
-    match fields.get("besides"):
+    match fields.get("also"):
         case Sentence() as before:
-            return {**fields, "besides": (before, more)}
+            return {**fields, "also": (before, more)}
         case tuple() as several:
-            return {**fields, "besides": (*several, more)}
+            return {**fields, "also": (*several, more)}
         case _:
-            return {**fields, "besides": more}
+            return {**fields, "also": more}
 
 
 def asked(question: Question, request: StoredRequest) -> Sentence:
-    """The words of a question to whoever has asked; to a customer of ours, about the person of their instruction.
+    """Returns a question to the requester in words; to a customer, about the person of their instruction.
 
-    Where the requester's identity is proved for a part, it is asked what would be enough for the rest; where what they
-    gave may be that of several customers, their number as a customer; for numbers, unless no number would
-    lead further.
+    Where the requester's identity is proved for a part, it asks for what would be enough for the rest. Where what they
+    gave may be that of several customers, it asks for the customer number. It asks for numbers, unless none would lead
+    further.
     """
     if question is Question.IDENTITY and request.awaits_proof:
         systems = named_systems(task.system for task in deferrals.unproved(request.tasks))
@@ -67,7 +67,7 @@ def asked(question: Question, request: StoredRequest) -> Sentence:
     return say("question.known_by" if otherwise else f"question.{question}")
 
 
-def _enough(request: StoredRequest) -> Sentence | Told:
+def _enough(request: StoredRequest) -> Sentence | Sentences:
     """Says which proof is enough, system by system where they differ."""
     needed: dict[str, set[str]] = {}
     for task in deferrals.unproved(request.tasks):

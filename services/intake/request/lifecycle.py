@@ -1,8 +1,8 @@
 """Lists the states of a request and every move between them, on one page.
 
 A method of ``aggregate.Request`` checks the row of its move with ``must_allow``. A test compares what the methods do
-with this table. The diagram in docs/architecture.md is drawn from it. What a request waits for beside its state is a
-blocker (``blockers``).
+with this table. The diagram in docs/architecture.md is drawn from it. What a request waits for is a blocker
+(``blockers``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,18 +33,18 @@ Places = frozenset[Place | Literal["same"]]
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where a move leads from each place, and which events it may publish, in this order."""
+    """One move: where it leads from each place, and which events it may publish, in this order."""
 
     paths: Mapping[Places, Places]
     events: tuple[type[Event], ...]
 
     @property
     def sources(self) -> Places:
-        """From where it may start."""
+        """Returns the places from which it may start."""
         return frozenset[Place | Literal["same"]]().union(*self.paths)
 
     def steps(self) -> Iterator[tuple[Place, Place]]:
-        """Each pair of places that it connects."""
+        """Yields each pair of places that it connects."""
         for sources, targets in self.paths.items():
             for start, end in product(sources, targets):
                 if start != "same":
@@ -52,7 +52,7 @@ class Move:
 
 
 def move(paths: Mapping[Places, Places], *published: type[Event]) -> Move:
-    """A row of the table."""
+    """Builds a row of the table."""
     return Move(paths, published)
 
 
@@ -61,13 +61,13 @@ NEW, RESUMABLE, SAME = Places({"new"}), Places({"resumable"}), Places({"same"})
 BEGUN = MEANING | WORK | PERSON
 OPEN = IDENTITY | BEGUN
 ENDED = CLOSED | RESUMABLE
-ANSWERED, RETRIED = events.QuestionAnswered, events.RetryDecided
+ANSWERED, RETRIED = events.QuestionAnswered, events.RetryRequested
 CLOSES = events.LiftDecided, events.RequestClosed
 """A restriction that ends with the request is lifted, and the subject is notified, before it is closed."""
 
 
 def first_state(role: Role, *, identified: bool = True) -> State:
-    """Where a request begins: what a customer decides about waits for a person, who forwards it."""
+    """Returns where a request begins: a person forwards what a customer decides about."""
     if role == "processor":
         return State.AWAITING_DECISION
     return State.IN_PROGRESS if identified else State.AWAITING_IDENTITY
@@ -103,7 +103,7 @@ MOVES: Mapping[str, Move] = {
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram; moves that leave a request in its state are left out."""
+    """Draws the table as a Mermaid state diagram, without moves that leave a request in its state."""
     return "\n".join(["stateDiagram-v2", *_arrows()])
 
 

@@ -1,4 +1,4 @@
-"""Which other requests of the same person restrict their data when a restriction is lifted.
+"""Finds other requests of the same person that restrict their data when a restriction is lifted.
 
 The letter about it says so, and recipients may use the data again only once none does (Art. 19).
 """
@@ -19,22 +19,21 @@ from shared.storage.postgres import Connection
 _IN_FORCE = """
 SELECT o.request_id, o.received_at FROM same_person s JOIN request o ON o.request_id = s.other
 WHERE s.request_id = $1 AND o."right" IN ('restriction', 'objection', 'rectification')
-  AND o.lift_told_at IS NULL AND o.lifted_at IS NULL
+  AND NOT o.facts ?| ARRAY['lift_notified_at', 'lifted_at']
   AND jsonb_path_exists(coalesce(o.tasks, '[]'), '$[*] ? (@.operation == "restrict" && @.outcome == "amended")')
 ORDER BY o.received_at
 """
 # Two transactions that lift two restrictions of one person would each take the other's for in force.
 _HOLD = """
 SELECT pg_advisory_xact_lock(key) FROM (
-    SELECT DISTINCT ('x' || encode(substr(mark, 1, 8), 'hex'))::bit(64)::bigint AS key
-    FROM request r, unnest(ARRAY[r.proved_account, r.proved_email]) AS mark
-    WHERE r.request_id = ANY($1) AND mark IS NOT NULL ORDER BY key) AS keys
+    SELECT DISTINCT ('x' || encode(substr(hash, 1, 8), 'hex'))::bit(64)::bigint AS key
+    FROM request_lookup WHERE request_id = ANY($1) AND proved ORDER BY key) AS keys
 """
-# Of what was lifted before only what recipients were told of, while a letter about it can still be written.
+# Of what was lifted before only what recipients were notified of, while a letter about it can still be written.
 _SAME_PERSON = """
 SELECT s.request_id, o.request_id FROM same_person s JOIN request o ON o.request_id = s.other
 WHERE s.request_id = ANY($1) AND o."right" IN ('restriction', 'objection', 'rectification')
-  AND (o.lifted_at IS NULL
+  AND (NOT o.facts ? 'lifted_at'
        OR EXISTS (SELECT FROM recipient_notice n WHERE n.request_id = o.request_id)
           AND EXISTS (SELECT FROM vault.subject v WHERE v.subject_ref = o.request_id AND v.wrapped_key IS NOT NULL))
 """
@@ -43,31 +42,31 @@ Read = Callable[[Connection, Sequence[UUID]], Awaitable[Sequence[StoredRequest]]
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Related:
     """Other requests of the same people: by request all of them, and those ``lifted`` before."""
 
     requests: Mapping[UUID, Sequence[StoredRequest]] = field(default_factory=dict)
     lifted: Sequence[StoredRequest] = ()
 
 
-async def beside(
+async def related(
     connection: Connection, requests: Collection[StoredRequest], held: Mapping[UUID, StoredRequest], read: Read
-) -> Beside:
+) -> Related:
     """Reads the others of these lifted requests. ``held``: requests as they are now; ``read`` loads the rest.
 
-    Nobody else lifts one of the same people before this transaction ends.
+    No other transaction lifts one of the same people before this one ends.
     """
     ended = {each.request_id for each in requests if each.restricts and each.lifted_at is not None}
     if not ended:
-        return Beside()
+        return Related()
     await connection.execute(_HOLD, [*ended])
     theirs = await _same(connection, ended, held, read)
     lifted = {o.request_id: o for others in theirs.values() for o in others if o.lifted_at is not None}
-    # Whoever is the same as one of these need not be the same as the one beside which it was found.
+    # A request of the same person as one of these need not be of the same person as the one that led to it.
     if before := lifted.keys() - ended:
         theirs |= await _same(connection, before, held, read)
     given = {each.request_id for each in requests}
-    return Beside(theirs, [each for request_id, each in lifted.items() if request_id not in given])
+    return Related(theirs, [each for request_id, each in lifted.items() if request_id not in given])
 
 
 async def _same(
@@ -83,7 +82,7 @@ async def _same(
     return found
 
 
-async def told(connection: Connection, transition: Transition) -> Lines:
+async def sentences(connection: Connection, transition: Transition) -> Lines:
     """Returns a letter's sentences about them; none if nothing is lifted, or nothing else restricts."""
     if not any(isinstance(event, LiftDecided) for event in transition.published):
         return Lines()

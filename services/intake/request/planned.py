@@ -20,12 +20,12 @@ class PlannedKept(BaseModel):
     until: date | None = Field(description="the last day of the last row; none: as long as the ground lasts")
     shown: bool | None = Field(
         description="of a rule by the law of one country: whether the rows show that they are under it; where not, the"
-        " person is told neither the rule nor an article"
+        " letter names neither the rule nor an article"
     )
 
 
 class PlannedUnsigned(BaseModel):
-    """A rule that speaks of what waits, and that nobody has signed; several may speak of the same rows."""
+    """A rule about rows that wait, without a signature; several may be about the same rows."""
 
     rows: int
     rule: str
@@ -42,7 +42,7 @@ class PlannedCategory(BaseModel):
     kept: list[PlannedKept]
     waiting: int = Field(description="rows with which nothing would be done as it stands: see `refused` of the system")
     unsigned: list[PlannedUnsigned] = Field(
-        description="rules for the data protection officer to sign, or for two persons to confirm that the rows go"
+        description="rules for the data protection officer to sign, or for two people to confirm that the rows go"
     )
 
 

@@ -29,15 +29,15 @@ OUTCOMES: Mapping[Answering, Outcome] = {
 
 
 class Reasons(AnswerReasons):
-    """Every reason, by what it is a reason for."""
+    """The reasons for decisions, by kind of decision."""
 
     def of(self, decision: Proposed) -> Mapping[Code, Reason]:
-        """The reasons for which that may be decided."""
+        """Returns the reasons for which that may be decided."""
         reasons: Mapping[Code, Reason] = getattr(self, decision)
         return reasons
 
     def judged(self, decision: Proposed, code: str, article: str, right: Right) -> Reason:
-        """The reason of that code, where it may be given for that right and by that article; raises ``BadRequest``."""
+        """Returns the reason of that code, if that right and that article allow it; raises ``BadRequest`` if not."""
         allowed = {name: reason for name, reason in self.of(decision).items() if right in reason.rights}
         reason = allowed.get(code)
         if reason is None:
@@ -49,7 +49,7 @@ class Reasons(AnswerReasons):
 
 @cache
 def read_reasons(overlay: Path | None = None) -> Reasons:
-    """The reasons as shipped with the company's own in that folder over them; ``Misconfigured`` if they cannot be."""
+    """Reads the shipped reasons with the company's own over them; raises ``Misconfigured`` if one cannot be used."""
     return read_with_ours(POLICY, Reasons, overlay)
 
 
@@ -85,7 +85,7 @@ class Received:
     usually: float
 
     def is_surge(self, rule: SurgeRule) -> bool:
-        """Whether so many more came than usual; where nothing is known of what is usual, nobody can tell."""
+        """Whether so many more came than usual; false while the usual number is unknown."""
         return 0 < self.usually * rule.times <= self.lately
 
 
@@ -99,10 +99,10 @@ def flaws(
     of_consent: bool = False,
     received: Received | None = None,
 ) -> tuple[ExtensionFlaw, ...]:
-    """Everything that is wrong with an extension; it is accepted only if nothing is.
+    """Yields everything that is wrong with an extension; it is accepted if nothing is.
 
     ``received``: the record of a surge, for the reason that needs one. ``of_marketing``: of an objection to direct
-    marketing, ``of_consent``: of a withdrawn consent; both take effect at once and weigh nothing (Art. 21(3), 7(3)).
+    marketing, ``of_consent``: of a withdrawn consent; both take effect immediately, unweighed (Art. 21(3), 7(3)).
     """
     rule = policy.extension.surge
     found = {

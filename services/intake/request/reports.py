@@ -25,7 +25,7 @@ _NOTHING_NOW = frozenset({TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED})
 
 
 def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
-    """One report for each system and operation: the latest, with what earlier ones of it have changed added up.
+    """Returns one report for each system and operation: the latest, with the changes of earlier ones added up.
 
     What was erased is not found again, so its rows are added; what was changed in place is, so they are not. A copy
     changes nothing: what was copied before is found again, so the last search alone counts.
@@ -38,12 +38,12 @@ def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
 
 
 def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
-    """The reports ``before`` of what was changed by tasks that the reports ``now`` do not have, as they stay on record.
+    """Returns those of the reports ``before`` that changed something and have no successor in ``now``.
 
-    What they had to leave is told by the later ones, which have looked again.
+    The later ones, which have searched again, report what is left.
     """
     known = {task.task_id for task in now}
-    changed = (task for task in before or () if task.operation in ANSWERING and (task.changed or task.uncounted))
+    changed = (task for task in before or () if task.operation in ANSWERING and (task.changed or task.count_unknown))
     return tuple(_as_done(task) for task in changed if task.task_id not in known)
 
 
@@ -71,7 +71,7 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     *earlier, latest = sorted(reports, key=lambda task: task.task_id)
     if latest.operation == Operation.EXPORT:
         return latest
-    done = [task for task in earlier if task.changed or task.uncounted]
+    done = [task for task in earlier if task.changed or task.count_unknown]
     if not done:
         return latest
     erased = latest.operation == Operation.ERASE
@@ -86,12 +86,12 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     both = {name: _both(name, (*done, latest)) for name in ("searched_by", "categories", "anonymised", "ended")}
     looked = latest.outcome if latest.outcome not in _NOTHING_NOW else done[-1].outcome
     counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}
-    uncounted = latest.uncounted or next((task.uncounted for task in done if task.uncounted), None)
+    count_unknown = latest.count_unknown or next((task.count_unknown for task in done if task.count_unknown), None)
     left = [Counter(task.reduced) for task in (*done, latest) if task.reduced is not None]
     reduced = dict(sum(left, Counter[str]())) if left else None
     said = {
         "reduced": reduced,
-        "uncounted": uncounted,
+        "count_unknown": count_unknown,
         "reported": any(task.reported for task in (*done, latest)) or None,
     }
     return latest.model_copy(update={**counts, **both, **said, "by_category": dict(kinds), "corrected": corrected})
@@ -114,17 +114,17 @@ def took_effect(tasks: Iterable[TaskReport] | None) -> bool:
 def found_something(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether a record is restricted, and not only what may come."""
     restricting = [task for task in tasks or () if task.operation == Operation.RESTRICT and _is_done(task)]
-    return any(task.found or task.changed or task.uncounted for task in restricting)
+    return any(task.found or task.changed or task.count_unknown for task in restricting)
 
 
 def asked_for(right: Right, tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
-    """The reports of what was asked for: of a rectification not those of the restriction that it brings with it."""
-    beside = Operation.RESTRICT if right is Right.RECTIFICATION else None
-    return tuple(task for task in tasks or () if task.operation != beside)
+    """Returns the reports of what was asked for: for a rectification without those of its restriction."""
+    brought = Operation.RESTRICT if right is Right.RECTIFICATION else None
+    return tuple(task for task in tasks or () if task.operation != brought)
 
 
 def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
-    """The reports as they are now; of a rectification those of its restriction stay with later ones of the correction.
+    """Returns the reports as they are now; a rectification keeps those of its restriction next to later ones.
 
     Those of the correction stay with later ones of the restriction, where that comes after it. What was changed before
     by other tasks stays on record, whatever has become of the request since.
@@ -138,7 +138,7 @@ def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[
 
 
 def ends_with(right: Right, outcome: Outcome) -> bool:
-    """Whether the restriction of a request that closes so ends with it.
+    """Whether the restriction of a request ends when it closes in that way.
 
     One that was asked for ends when it is withdrawn; one that another right brings with it also when that is refused,
     and a rectification's when it is settled. What is answered in part stays restricted.
@@ -153,7 +153,7 @@ def ends_with(right: Right, outcome: Outcome) -> bool:
 
 
 def _is_done(task: TaskReport) -> bool:
-    return task.outcome == TaskOutcome.AMENDED or bool(task.uncounted)
+    return task.outcome == TaskOutcome.AMENDED or bool(task.count_unknown)
 
 
 NO_ACCOUNT_FOUND: Final = "no_account_found"
@@ -189,7 +189,7 @@ def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
 
 def _covered(task: TaskReport) -> Iterator[Covered]:
     by = tuple(task.searched_by or ())
-    searched = () if task.uncounted else task.categories or ()
+    searched = () if task.count_unknown else task.categories or ()
     nothing = task.no_account or ()
     kinds = dict.fromkeys(searched, 0) | dict(task.by_category)
     kinds = kinds if by else {name: rows for name, rows in kinds.items() if rows or name not in nothing}

@@ -1,10 +1,10 @@
 """Whether two requests come from the same person: by identities that both have proved, as keyed fingerprints; pure.
 
-A number or a SIP address is a line, which people share, so it never tells. An account, where both have proved one,
-tells alone: the e-mail address beside it may be a family's.
+A number or a SIP address is a line, which people share, so it decides nothing. An account, where both have proved
+one, decides alone: the e-mail address next to it may be a family's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,7 +27,7 @@ class Person:
 
     @property
     def known(self) -> bool:
-        """Whether anything is proved by which another request could be told to be theirs."""
+        """Whether anything is proved by which another request could be recognised as theirs."""
         return self.account is not None or self.email is not None
 
     @property
@@ -43,18 +43,7 @@ class Person:
         return self.email is not None and self.email == other.email
 
 
-NOBODY = Person()
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """The requester, as far as proved.
-
-    ``stated``: of a withdrawal of consent keyed fingerprints of all that they state, which prove whose it was.
-    """
-
-    person: Person
-    stated: Sequence[bytes] | None = None
+UNKNOWN = Person()
 
 
 def person(identities: Iterable[Identity], keyring: Keyring) -> Person:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.intake.request.stored_request import StoredRequest, as_told
+from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain import topics
 from shared.domain.events import RequestStatus
 from shared.domain.topics import Message
@@ -14,8 +14,8 @@ _TYPE = str(RequestStatus.model_fields["type"].default)
 
 
 def of(request: StoredRequest) -> RequestStatus:
-    """Where it stands; of an anonymous one, as whoever has asked is told."""
-    request = as_told(request)
+    """Returns the status of a request; of an anonymous one, as its requester sees it."""
+    request = for_requester(request)
     return RequestStatus(
         request_id=request.request_id,
         right=request.right,
@@ -28,13 +28,13 @@ def of(request: StoredRequest) -> RequestStatus:
 
 
 def tell(tx: UnitOfWork, status: RequestStatus) -> None:
-    """Tells it once the transaction has committed."""
+    """Publishes the status once the transaction has committed."""
     headers = _headers(tx) | {"ce_right": status.right, "content-type": "application/json"}
     tx.send(Message(topics.STATUS, str(status.request_id).encode(), status.model_dump_json().encode(), headers))
 
 
 def forget(tx: UnitOfWork, request_id: UUID) -> None:
-    """Tells that the records of a request have expired: a tombstone."""
+    """Publishes that the records of a request have expired: a tombstone."""
     tx.send(Message(topics.STATUS, str(request_id).encode(), b"", _headers(tx)))
 
 

@@ -1,7 +1,9 @@
-"""A request as it is stored, and what follows from how it stands; pure."""
+"""A request as it is stored, and what follows from its state; pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,44 +21,45 @@ from shared.domain.wording import Language
 _OPPOSING = frozenset({"unlawful", "needed_for_claims"})
 """The grounds of a restriction that want data kept which are to be erased (Art. 18(1)(b), (c))."""
 
+COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
+"""Rights that change nothing in any system, and are answered by a package."""
 _AT_WORK = frozenset({State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION})
+_ANSWERED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
+
+
+class Waits(StrEnum):
+    """What a request waits for; ``PACKAGE``: the release of a withheld package, next to anything else."""
+
+    PERSON = "person"
+    PROOF = "proof"
+    REPLY = "reply"
+    OTHERS = "others"
+    KEY = "key"
+    PACKAGE = "package"
+
+
+_WAITS: Mapping[State, Waits] = {
+    State.AWAITING_IDENTITY: Waits.PROOF,
+    State.AWAITING_CLARIFICATION: Waits.REPLY,
+    State.AWAITING_DECISION: Waits.PERSON,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class OpenQuestion:
-    """A question to the requester that has no answer; ``last_notice_at``: they were told that we go on without.
-
-    ``untold``: they cannot have read it yet; ``own_words``: a person has worded it; ``condition_recorded``: that by
-    which it stops the clock is on file.
-    """
+    """A question to the requester that has no answer."""
 
     question_id: UUID
     asked_at: datetime
-    last_notice_at: datetime | None = None
-    untold: bool | None = None
-    own_words: bool | None = None
-    condition_recorded: bool | None = None
+    last_notice_at: datetime | None = None  # when the requester was notified that we go on without an answer
+    undelivered: bool | None = None  # the requester cannot have read it yet
+    own_words: bool | None = None  # an officer has worded it
+    condition_recorded: bool | None = None  # the reason why it stops the clock is on file
 
 
 @dataclass(slots=True)
 class StoredRequest:
-    """One data subject request, by reference; who it is about is in the vault.
-
-    ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
-    work ended meanwhile, with that outcome. ``decided``: how two persons have decided to answer it, as soon as it is
-    known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
-    and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
-    ``package_gone``: the package that is no longer kept. ``suspended``: its work begins once its API key is released.
-    ``postponed``: an erasure that waits for other requests of the person; ``opposed``: one of them is a restriction,
-    which wants the data kept. ``lift_told_at``: when the subject was told that what it
-    had restricted is lifted. ``forwarded_at``: when a customer of ours got it; ``controller_replied_at``: when they
-    said how they go on. ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose
-    instruction it is, by that customer's ``instruction_id``.
-    ``case_id``: the first of those that came in one message.
-    ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
-    though who has asked has not shown who they are. ``purposes``: to which consent is withdrawn; ``consent_text``: by
-    which version of its text it was given. ``version``: one more whenever it was written.
-    """
+    """One data subject request; personal data about its subject are in the vault."""
 
     request_id: UUID
     subject_ref: UUID
@@ -64,46 +67,52 @@ class StoredRequest:
     state: State
     scope: str | None
     channel: str
-    key_id: str
+    key_id: str  # the API key that submitted it
     received_at: datetime
     accepted_at: datetime
     due_on: date
     zones: tuple[str, ...]
     calendar: str
-    version: int = 1
-    country: str | None = None
-    language: Language = "en"
+    version: int = 1  # rises with each change
+    country: str | None = None  # where the subject lives (ISO 3166), if stated
+    language: Language = "en"  # of letters to the subject
     role: Role = "controller"
-    calc_version: str = ""
+    calc_version: str = ""  # the rules, policy and holidays behind due_on
+    case_id: UUID | None = None  # the first request of the message that asked for several rights
+    anonymous: bool = False  # done without proof of identity: answers must not reveal who is a customer
+    # The answer.
     outcome: Outcome | None = None
     responded_at: datetime | None = None
     closed_at: datetime | None = None
-    resumable: bool = False
-    resumed: bool = False
-    suspended: bool = False
-    postponed: bool = False
-    opposed: bool = False
-    anonymous: bool = False
-    forwarded_at: datetime | None = None
-    controller_replied_at: datetime | None = None
-    extended: bool = False
-    finished: Outcome | None = None
-    decided: Outcome | None = None
-    owed: bool = False
-    package_id: UUID | None = None
-    lift_told_at: datetime | None = None
-    lifted_at: datetime | None = None
-    package_fault: str | None = None
-    package_gone: UUID | None = None
-    renewing: bool = False
-    warning: str | None = None
-    tasks: tuple[TaskReport, ...] | None = None
+    resumable: bool = False  # closed, and a late reply reopens it
+    resumed: bool = False  # a late reply reopened it and set its due date
+    finished: Outcome | None = None  # outcome of the work that ended while a question was open
+    decided: Outcome | None = None  # the answer that two officers have decided, until the work has stopped
+    owed: bool = False  # a part was still to be done at the answer
+    # What it waits for, apart from its state.
+    suspended: bool = False  # the release of its API key
+    postponed: bool = False  # other requests of the same person
+    opposed: bool = False  # one of those is a restriction, which wants the data kept
     question: OpenQuestion | None = None
-    tenant: str | None = None
+    # The time limit.
+    extended: bool = False
+    warning: str | None = None  # the latest milestone
+    # The work.
+    tasks: tuple[TaskReport, ...] | None = None  # reports of the systems, in counts
+    package_id: UUID | None = None
+    package_fault: str | None = None  # why the package is withheld
+    package_gone: UUID | None = None  # the package, once it was removed
+    renewing: bool = False  # the package is being rebuilt
+    lift_notified_at: datetime | None = None  # when the subject was notified that a restriction is lifted
+    lifted_at: datetime | None = None  # when every system had lifted it
+    # A customer who decides about the data.
+    tenant: str | None = None  # the customer whose instruction it is
     instruction_id: str | None = None
+    forwarded_at: datetime | None = None  # when that customer got it
+    controller_replied_at: datetime | None = None
+    # A withdrawal of consent.
     purposes: tuple[str, ...] = ()
-    consent_text: str | None = None
-    case_id: UUID | None = None
+    consent_text: str | None = None  # the version of the text to which consent was given
 
     @property
     def arrival(self) -> Arrival:
@@ -134,20 +143,20 @@ class StoredRequest:
     @property
     def awaits_proof(self) -> bool:
         """Whether proof of who they are is asked of the requester: for all of it, or for what was not searched."""
-        nobody_known = self.outcome is Outcome.UNIDENTIFIED and not self.unsearched
-        return nobody_known or bool(deferrals.unproved(self.tasks))
+        unidentified = self.outcome is Outcome.UNIDENTIFIED and not self.unsearched
+        return unidentified or bool(deferrals.unproved(self.tasks))
 
     @property
     def begins_by_proof(self) -> bool:
-        """Whether work begins once somebody has shown that the request is theirs; else that shows how it stands."""
+        """Whether a proof of identity begins the work; otherwise it only shows the state."""
         return self.state is State.AWAITING_IDENTITY or (self.resumable and self.awaits_proof)
 
     @property
     def outstanding(self) -> tuple[str, ...]:
         """The systems whose part is still owed though the request was answered.
 
-        Not what could only not be searched: that waits for what the subject may tell us. While a package is made anew,
-        all of it is owed.
+        A system that could not be searched owes nothing until the subject says more. While a package is rebuilt, every
+        system owes its part.
         """
         if self.renewing:
             return tuple(sorted({task.system for task in self.tasks or () if task.operation == Operation.EXPORT}))
@@ -161,10 +170,9 @@ class StoredRequest:
 
     @property
     def is_in_force(self) -> bool:
-        """Whether it is an answered restriction that was asked for, and that nobody has decided to lift."""
+        """Whether it is an answered restriction that was asked for, and no officer has decided to lift it."""
         asked = self.right is Right.RESTRICTION and self.state is State.CLOSED and not self.resumable
-        restricts = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED}
-        return asked and restricts and self.lift_told_at is None and self.lifted_at is None
+        return asked and self.outcome in _ANSWERED and self.lift_notified_at is None and self.lifted_at is None
 
     @property
     def search_incomplete(self) -> bool:
@@ -178,7 +186,7 @@ class StoredRequest:
 
     @property
     def awaits_report(self) -> bool:
-        """Whether two persons have decided how it is answered, as soon as it is known what is done."""
+        """Whether two people have decided how it is answered, as soon as it is known what is done."""
         return self.decided is not None and self.state is not State.CLOSED
 
     @property
@@ -193,8 +201,23 @@ class StoredRequest:
 
     @property
     def unfinished(self) -> bool:
-        """Whether it is closed, and its answer has not reached the person, or a part of it is owed (a column, too)."""
+        """Whether it is closed, and its answer has not reached the person, or a part of it is owed."""
         return self.state is State.CLOSED and (self.responded_at is None or self.renewing or bool(self.outstanding))
+
+    @property
+    def open(self) -> bool:
+        """Whether it is open to the privacy team: not closed, or unfinished (a column)."""
+        return self.state is not State.CLOSED or self.unfinished
+
+    @property
+    def waits(self) -> Waits | None:
+        """What it waits for (a column), but for the release of its package."""
+        if self.state is State.CLOSED:
+            looked_into = self.outcome in _ANSWERED and deferrals.looked_into(self.tasks)
+            return Waits.PERSON if looked_into or any(map(deferrals.lift_undone, self.tasks or ())) else None
+        if self.suspended:
+            return Waits.KEY
+        return Waits.OTHERS if self.postponed else _WAITS.get(self.state)
 
     @property
     def may_be_done_later(self) -> bool:
@@ -223,7 +246,7 @@ class StoredRequest:
 
     @property
     def forgets_its_subject(self) -> bool:
-        """Whether it is an erasure that is closed for good, after which nobody is known by it any more."""
+        """Whether it is an erasure that is closed for good, after which its subject is not known by it any more."""
         kept = self.resumable or self.goes_on or self.outcome in {Outcome.FORWARDED, Outcome.REFUSED}
         return self.state is State.CLOSED and not kept and self.right is Right.ERASURE
 
@@ -234,7 +257,7 @@ class StoredRequest:
 
     @property
     def is_weighed(self) -> bool:
-        """Whether it is an objection that restricts, and that two persons weigh (Art. 21(1))."""
+        """Whether it is an objection that restricts, and that two people weigh (Art. 21(1))."""
         return self.right is Right.OBJECTION and self.scope == "legitimate_interests"
 
     @property
@@ -249,7 +272,7 @@ class StoredRequest:
 
     @property
     def begun_to_stop(self) -> bool:
-        """Whether something of it may have stopped at once, and it is not answered yet."""
+        """Whether something of it may have stopped immediately, and it is not answered yet."""
         stops = self.right in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL, Right.RESTRICTION}
         return stops and self.outcome is None and self.state in _AT_WORK and bool(self.tasks)
 
@@ -260,11 +283,11 @@ class StoredRequest:
 
     @property
     def given_up(self) -> bool:
-        """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
+        """Whether the last notice was sent: we go on without their answer, and they may resume at any time."""
         return self.question is not None and self.question.last_notice_at is not None
 
     def awaits_answer_to(self, question_id: UUID | None) -> bool:
-        """Whether that question is open, and nobody has been told yet that we go on without its answer."""
+        """Whether that question is open, and its last notice was not sent yet."""
         asked = self.question is not None and self.question.question_id == question_id
         return asked and not self.given_up and self.allows("give_up")
 
@@ -296,10 +319,10 @@ class StoredRequest:
 R = TypeVar("R", bound=StoredRequest)
 
 
-def as_told(request: R) -> R:
-    """The request without what tells who is a customer, where it is an anonymous one (REQ-S5).
+def for_requester(request: R) -> R:
+    """Returns an anonymous request without what shows who is a customer (REQ-S5); any other unchanged.
 
-    It looks the same for an address that we know and for one that somebody has made up.
+    It looks the same for an address that we know and for one that was made up.
     """
     if not request.anonymous:
         return request

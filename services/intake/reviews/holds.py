@@ -1,8 +1,8 @@
-"""Legal holds: data of a person that a case needs are kept until two people, or a review, let them go (REQ-R9).
+"""Places legal holds: data that a case needs are kept until two people, or a review, let them go (REQ-R9).
 
 A hold is placed with its case, its reason and the day of its review, at most as far away as the policy says. Its
-subject is known by keyed hashes, and sealed in the vault under the id of the hold for the services that spare their
-rows; both go when it is lifted.
+subject is stored as keyed hashes, and sealed in the vault under the id of the hold for the services that spare their
+rows. Both are deleted when the hold is lifted.
 """
 
 import re
@@ -18,7 +18,6 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
 from services.intake.core.errors import BadRequest, NotFound, SamePerson
-from services.intake.core.metrics import HOLDS
 from services.intake.core.schemas import Strict
 from services.intake.core.subject_schemas import DataSubject
 from shared.domain.errors import IllegalTransition
@@ -95,15 +94,11 @@ class Holds:
         return cls(hold_policy(settings.overlay), settings.read_processing())
 
     def today(self, tx: UnitOfWork) -> date:
-        """The day on which a review is due."""
+        """Returns today's date in the zone of the controller."""
         return tx.now.astimezone(self._zone).date()
 
     async def place(self, tx: UnitOfWork, said: HoldPlaced, caller: Caller) -> LegalHold:
-        """Holds the data from now on; the caller owns the hold.
-
-        Raises:
-            BadRequest: the policy knows no such reason or category, the review is too far away, or the number is none.
-        """
+        """Holds the data from now on; the caller owns the hold; raises ``BadRequest``."""
         if _PERSONAL.search(said.case_number):
             raise BadRequest("case_number looks like an address or a telephone number; give the case's", "case_number")
         if said.reason not in self._policy.reasons:
@@ -128,10 +123,7 @@ class Holds:
     async def review(self, tx: UnitOfWork, hold: LegalHold, said: HoldReviewed, caller: Caller) -> None:
         """Records a review: the hold stays until the next one, or ends on the day of the review.
 
-        Raises:
-            IllegalTransition: it is lifted, or a review would end it before its day.
-            SamePerson: its owner would end it alone.
-            BadRequest: the next review is too far away.
+        Raises ``IllegalTransition``, ``SamePerson``, ``BadRequest``.
         """
         _must_be_in_force(hold)
         if said.review_on is not None:
@@ -155,7 +147,7 @@ class Holds:
 
 
 async def lift(tx: UnitOfWork, hold: LegalHold, holders: Sequence[str], caller: Caller) -> None:
-    """Lifts it: what was kept because of it alone is erased; raises ``IllegalTransition`` where it is lifted."""
+    """Lifts a hold: what only it has kept is erased; raises ``IllegalTransition`` if it is lifted already."""
     _must_be_in_force(hold)
     await holds.lift(tx.connection, hold.hold_id, holders, tx.now)
     tx.log_evidence(hold.hold_id, "hold.lifted", {"lifted_by": [*holders]}, caller.actor)
@@ -167,15 +159,8 @@ def _must_be_in_force(hold: LegalHold) -> None:
 
 
 async def read(connection: Connection, hold_id: UUID) -> LegalHold:
-    """The hold of that id; raises ``NotFound``."""
+    """Returns the hold of that id; raises ``NotFound``."""
     found = await holds.read(connection, hold_id)
     if found is None:
         raise NotFound("no hold of that id")
     return found
-
-
-async def count(connection: Connection, today: date) -> None:
-    """Counts holds by whether their review is still ahead."""
-    past = [hold.review_on < today for hold in await holds.in_force(connection)]
-    HOLDS.labels("ahead").set(past.count(False))
-    HOLDS.labels("past").set(past.count(True))

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from services.intake.core import metrics
 from services.intake.core.errors import NotFound
 from services.intake.core.schemas import Instant
 from shared.domain.assignments import Disagreement
@@ -33,12 +32,12 @@ class Row(BaseModel):
 
     @classmethod
     async def listed(cls, connection: Connection) -> Sequence[Self]:
-        """Every row of the list."""
+        """Returns every row of the list."""
         return await cls._found(connection, f"{cls.WHERE} ORDER BY {cls.ORDER} LIMIT {MOST}")
 
     @classmethod
     async def read(cls, connection: Connection, key: object) -> Self:
-        """The row of that key; raises ``NotFound``."""
+        """Returns the row of that key; raises ``NotFound``."""
         found = await cls._found(connection, f"{cls.WHERE} AND {cls.KEY} = $1", key)
         if not found:
             raise NotFound(cls.GONE)
@@ -51,7 +50,7 @@ class Row(BaseModel):
 
 
 class KnownSystem(Row):
-    """Where a system stands."""
+    """The state of a system."""
 
     TABLE, KEY, ORDER = "downstreams.system", "name", "name"
     GONE = "no service knows a system of that name"
@@ -104,7 +103,7 @@ class Sweep(Row):
 
 
 class AssignmentConflict(Row):
-    """A system takes a number to be the subject's in a time for which the register does not."""
+    """A contradiction: a system links a number to the subject for a time in which the register does not."""
 
     TABLE, KEY, ORDER, WHERE = "register.conflict", "conflict_id", "noticed_at", "settled_at IS NULL"
     GONE = "no conflict of that id is open: it may be settled"
@@ -120,11 +119,3 @@ class AssignmentConflict(Row):
     noticed_at: Instant
     settled_at: Instant | None
     settled_by: str | None = Field(description="the holder of the key that has said that the register is right")
-
-
-async def count_conflicts(connection: Connection) -> None:
-    """Counts the conflicts that wait for a person."""
-    query = "SELECT kind, count(*) FROM register.conflict WHERE settled_at IS NULL GROUP BY 1"
-    waiting = {row[0]: row[1] for row in await connection.fetch(query)}
-    for kind in Disagreement:
-        metrics.CONFLICTS.labels(kind).set(waiting.get(kind, 0))

@@ -1,6 +1,6 @@
-"""Finds requests again by reference, and by keyed hashes of what the requester has stated (REQ-K2).
+"""Finds requests by reference, and by keyed hashes of the identities that the requester has stated (REQ-K2).
 
-A hash is searched for as long as the key of the subject is there, and deleted after it (``expiry``).
+A hash is searched for as long as the key of the subject exists; ``expiry`` deletes it afterwards, unless it is proved.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +15,7 @@ from services.intake.access.auth import Caller, of_person
 from services.intake.access.grant import Power
 from services.intake.core.schemas import Country, Strict
 from services.intake.request.aggregate import Request
+from services.intake.request.same_person import Person
 from services.intake.store.repository import read_all
 from shared.domain import reference
 from shared.domain.identities import LONGEST_EMAIL, Identity, IdentityType, MalformedIdentity, normalise
@@ -26,8 +27,8 @@ MOST: Final = 100
 _REFERENCE: Final = "reference"
 _SOUGHT: Final = (IdentityType.EMAIL, IdentityType.ACCOUNT_ID, IdentityType.PHONE)
 _ENTER: Final = """
-INSERT INTO request_lookup (request_id, kind, hash) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
-ON CONFLICT (request_id, hash) DO NOTHING
+INSERT INTO request_lookup (request_id, kind, hash, proved)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bool[]) ON CONFLICT (request_id, hash) DO NOTHING
 """
 _NAMED: Final = f"SELECT request_id FROM request_lookup WHERE hash = $1 AND kind = '{_REFERENCE}'"  # noqa: S608
 _FOUND: Final = f"""
@@ -49,13 +50,14 @@ class Search(Strict):
     )
 
 
-async def enter(tx: UnitOfWork, stated: Iterable[tuple[UUID, Iterable[Identity]]]) -> None:
-    """Lets these requests be found by their references and by what their requesters state."""
-    rows: list[tuple[UUID, str, bytes]] = []
-    for request_id, identities in stated:
-        rows.append((request_id, _REFERENCE, reference.of(request_id).encode()))
+async def enter(tx: UnitOfWork, stated: Iterable[tuple[UUID, Iterable[Identity], Person]]) -> None:
+    """Lets these requests be found by their references and by what their requesters state, and prove."""
+    rows: list[tuple[UUID, str, bytes, bool]] = []
+    for request_id, identities, who in stated:
+        rows.append((request_id, _REFERENCE, reference.of(request_id).encode(), False))
         known = {(each.type, each.value): each for each in identities if each.type in _SOUGHT}
-        rows += [(request_id, each.type, tx.vault.keyring.fingerprint(each)) for each in known.values()]
+        hashes = [(each.type, tx.vault.keyring.fingerprint(each)) for each in known.values()]
+        rows += [(request_id, kind, each, each in {who.account, who.email}) for kind, each in hashes]
     await tx.connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
 
 
@@ -67,9 +69,9 @@ async def named(connection: Connection | asyncpg.Pool, text: str) -> UUID | None
 
 
 async def search(tx: UnitOfWork, caller: Caller, text: str, region: str | None = None) -> Sequence[Request]:
-    """The requests of whoever states that, the newest first; that somebody has searched is on record, but not for what.
+    """Returns the requests with that statement, newest first; the search is on record, but not what was searched for.
 
-    Whoever may not read what people have written finds them by reference alone.
+    A caller who may not read what people have written finds requests by reference alone.
     """
     caller.must_be("privacy")
     hashes = [said.encode()] if (said := reference.read(text)) else []

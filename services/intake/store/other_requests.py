@@ -17,8 +17,8 @@ from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.request.same_person import Person, person
 from shared.domain import precedence
-from shared.domain.events import Event, RequestVerified, RetryDecided
-from shared.domain.identities import Identity
+from shared.domain.events import Event, RequestVerified, RetryRequested
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.precedence import Kind
 from shared.domain.proofs import highest
 from shared.domain.rights import NOTHING, Right
@@ -38,16 +38,16 @@ WHERE w.request_id = ANY($1) AND o.kind IN ('copy', 'restriction') ORDER BY w.ot
 _AWAIT = "INSERT INTO awaits SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING"
 _ERASED = """
 INSERT INTO vault.open_request
-SELECT request_id, 'erased', 'account_id', proved_account FROM request
-WHERE request_id = ANY($1) AND proved_account IS NOT NULL
-UNION ALL
-SELECT request_id, 'erased', 'email', proved_email FROM request WHERE request_id = ANY($1) AND proved_email IS NOT NULL
-ON CONFLICT DO NOTHING
+SELECT request_id, 'erased', kind, hash FROM request_lookup WHERE request_id = ANY($1) AND proved ON CONFLICT DO NOTHING
 """
-_PROVED_OF = "SELECT proved_account, proved_email FROM request WHERE request_id = $1"
+_PROVED_OF = "SELECT kind, hash FROM request_lookup WHERE request_id = $1 AND proved"
+# Of each type the latest proof counts.
 _PROVED = """
-UPDATE request SET proved_account = coalesce($2, proved_account), proved_email = coalesce($3, proved_email)
-WHERE request_id = $1
+WITH before AS (
+    UPDATE request_lookup SET proved = false WHERE request_id = $1 AND proved AND kind = ANY($2) AND hash <> ALL($3)
+)
+INSERT INTO request_lookup (request_id, kind, hash, proved) SELECT $1, *, true FROM unnest($2::text[], $3::bytea[])
+ON CONFLICT (request_id, hash) DO UPDATE SET proved = true
 """
 _REPEATED = """
 SELECT o.request_id, o.received_at FROM same_person s JOIN request r USING (request_id)
@@ -71,7 +71,7 @@ async def repeated(connection: Connection, request_id: UUID) -> list[SameAsked]:
 
 
 async def enter_new(tx: UnitOfWork, new: Sequence[tuple[Request, Person]]) -> None:
-    """Enters the copies and restrictions among new requests, for erasures of the same persons."""
+    """Enters the copies and restrictions among new requests, for erasures of the same people."""
     requests = [request for request, _ in new]
     await open_requests.enter(tx.connection, _together(requests))
     await awaits(tx.connection, dict(_after_copies(requests)))
@@ -87,9 +87,9 @@ def _after_copies(requests: Sequence[Request]) -> Iterator[tuple[UUID, list[UUID
 
 
 def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, Kind, precedence.Marks]]:
-    """Copies that somebody asks for in the message in which they have data erased, also before they prove who they are.
+    """Yields copies that are asked for in the same message as an erasure, also before identity is proved.
 
-    Nobody else's erasure waits for a copy that anybody has asked for in their name.
+    An erasure of another person never waits for a copy that was asked for in their name.
     """
     cases = defaultdict[UUID, list[Request]](list)
     for request in requests:
@@ -116,8 +116,9 @@ async def awaits(connection: Connection, waiting: Mapping[UUID, Sequence[UUID]])
 
 async def enter(tx: UnitOfWork, request: Request) -> None:
     """Enters a request by what is proved of who asks."""
-    row = await tx.connection.fetchrow(_PROVED_OF, request.request_id)
-    await _enter(tx.connection, [(request, Person(*row) if row else Person())])
+    known = dict(map(tuple, await tx.connection.fetch(_PROVED_OF, request.request_id)))
+    who = Person(known.get(IdentityType.ACCOUNT_ID), known.get(IdentityType.EMAIL))
+    await _enter(tx.connection, [(request, who)])
 
 
 async def leave(connection: Connection, requests: Sequence[Request]) -> None:
@@ -132,7 +133,10 @@ async def leave(connection: Connection, requests: Sequence[Request]) -> None:
 async def prove(tx: UnitOfWork, request: Request, identities: Sequence[Identity]) -> None:
     """Notes what is proved of who asks, now that it is."""
     proved = person((each for each in identities if each.source == "requester"), tx.vault.keyring)
-    await tx.connection.execute(_PROVED, request.request_id, proved.account, proved.email)
+    marks = {IdentityType.ACCOUNT_ID: proved.account, IdentityType.EMAIL: proved.email}
+    known = [(kind, mark) for kind, mark in marks.items() if mark]
+    if known:
+        await tx.connection.execute(_PROVED, request.request_id, *map(list, zip(*known, strict=True)))
     await enter(tx, request)
 
 
@@ -156,8 +160,8 @@ _SOURCE = "erasure"
 
 
 async def search_too(tx: UnitOfWork, published: Iterable[Event]) -> None:
-    """Adds to what is known of whoever begins, or is searched for again, what erasures of theirs have located."""
-    begun = {event.subject: event for event in published if isinstance(event, RequestVerified | RetryDecided)}
+    """Adds what their erasures have located to the identities of subjects whose work begins or is retried."""
+    begun = {event.subject: event for event in published if isinstance(event, RequestVerified | RetryRequested)}
     rows = await tx.connection.fetch(_ERASURES, [event.request_id for event in begun.values()]) if begun else []
     if not rows:
         return
@@ -197,8 +201,9 @@ _OTHERS = "SELECT request_id, other FROM same_person WHERE request_id = ANY($1) 
 _KEPT = """
 WITH p AS MATERIALIZED (SELECT request_id, other FROM same_person WHERE request_id = ANY($1))
 SELECT p.request_id, max(greatest(o.responded_at, s.created_at))
-FROM p JOIN request o ON o.request_id = p.other JOIN vault.sealed s ON s.sealed_id = o.package_id
-WHERE o.responded_at IS NOT NULL AND o.package_gone IS DISTINCT FROM o.package_id
+FROM p JOIN request o ON o.request_id = p.other
+JOIN package g ON g.request_id = p.other AND NOT g.gone JOIN vault.sealed s ON s.sealed_id = g.package_id
+WHERE o.responded_at IS NOT NULL
 GROUP BY p.request_id
 """
 

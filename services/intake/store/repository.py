@@ -1,4 +1,7 @@
-"""The table of requests: the one place that reads and writes it, in single statements."""
+"""Reads and writes requests, each batch in one statement.
+
+Columns of the table are what queries need; every other field of a request is in ``facts``, where it is not the default.
+"""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,12 +24,11 @@ from services.intake.letters.rendering import Letters
 from services.intake.recipients import recipients
 from services.intake.request import other_restrictions, status
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.delivery import Told, until_delivered
+from services.intake.request.delivery import OnDelivery, until_delivered
 from services.intake.request.disclosed import DisclosedOfAll
 from services.intake.request.letter_kinds import ANSWERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
-from services.intake.request.same_person import Marks
-from services.intake.request.stored_request import StoredRequest
+from services.intake.request.stored_request import COPIES, StoredRequest
 from services.intake.store import other_requests
 from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
@@ -40,55 +42,59 @@ log = logging.getLogger(__name__)
 _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
 _LATER = frozenset({"erasure.deferred_completed", "part.completed", "restriction.lift_completed"})
 _MORE_DONE = _LATER | {"use.stopped_so_far", "decision.needed"}
-_FIXED = (
-    *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
-    *("purposes", "consent_text", "case_id"),
-)
-_CONVERTED = {"zones": "text", "tasks": "jsonb", "question": "jsonb"}
-"""Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
-_CHANGING = {name: kind for name, kind in column_types(Request).items() if name not in {*_FIXED, *_CONVERTED}}
-"""Stored as the request has them: a new column is a field of the request."""
-_COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
-_NEW = (
-    *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country", "language"),
-    *("suspended", "anonymous"),
-)
-"""The other columns of a new request; the rest have their defaults."""
+_FIXED = ["request_id", "subject_ref", "right", "scope", "channel", "key_id", "tenant", "case_id", "accepted_at"]
+_CHANGING = ["version", "state", "received_at", "role", "due_on", "outcome", "responded_at", "closed_at", "owed"]
+_DERIVED = {"open": "boolean", "waits": "text"}
+"""Properties of a request by which lists filter."""
+_OF_PACKAGE = ("package_id", "package_fault", "package_gone")
+"""Stored in the table of packages."""
+_TYPES = column_types(Request)
+_UPDATED = {name: _TYPES[name] for name in _CHANGING} | _DERIVED | {"tasks": "jsonb", "facts": "jsonb"}
+_FACTS = _TYPES.keys() - {*_FIXED, *_CHANGING, *_OF_PACKAGE, "tasks"}
 _ANSWERS_OVER = """
 UPDATE approval SET state = 'replaced'
 WHERE request_id = $1 AND state = 'approved' AND action IN ('refuse', 'answer-in-part')
 """
-_MARKS = ("proved_account", "proved_email", "withdrawn_by")
-_READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
+_PACKAGES = """
+SELECT request_id, package_id, fault AS package_fault, CASE WHEN gone THEN package_id END AS package_gone
+FROM package WHERE request_id = ANY($1)
+"""
+# Of another package nothing is counted yet.
+_PACKAGE = """
+INSERT INTO package AS p (request_id, package_id, fault) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])
+ON CONFLICT (request_id) DO UPDATE SET package_id = excluded.package_id, fault = excluded.fault,
+    downloads = CASE p.package_id WHEN excluded.package_id THEN p.downloads ELSE 0 END,
+    gone = p.gone AND p.package_id = excluded.package_id
+"""
+_COLUMNS = ", ".join(f'"{name}"' for name in (*_FIXED, *_CHANGING, "tasks", "facts"))
+_READ = f"SELECT {_COLUMNS} FROM request"  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
-_new, _changing = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING)
+_new, _changing = attrgetter(*_FIXED, *_CHANGING, *_DERIVED), attrgetter(*_CHANGING, *_DERIVED)
 
 
 async def read(connection: Connection, request_id: UUID) -> Request | None:
-    """The request with that id, if there is one."""
-    row = await connection.fetchrow(f"{_READ} WHERE request_id = $1", request_id)
-    return _request(row) if row else None
+    """Returns the request with that id, if there is one."""
+    found = await read_all(connection, [request_id])
+    return found[0] if found else None
 
 
 async def read_all(connection: Connection, request_ids: Sequence[UUID]) -> list[Request]:
-    """The requests with these ids, in their order."""
+    """Returns the requests with these ids, in the order of ids."""
     found = await connection.fetch(f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id", request_ids)
-    return [_request(row) for row in found]
+    return await _requests(connection, found)
 
 
 async def read_case(connection: Connection, case_id: UUID) -> list[Request]:
     """Returns the requests of one message, in the order in which it named the rights."""
     found = await connection.fetch(f"{_READ} WHERE case_id = $1 ORDER BY request_id", case_id)
-    return [_request(row) for row in found]
+    return await _requests(connection, found)
 
 
-async def insert(connection: Connection, requests: Iterable[tuple[Request, Marks]]) -> None:
-    """Stores new requests, with what is proved of who asks."""
-    rows = [
-        (*_new(request), ",".join(request.zones), marks.person.account, marks.person.email, marks.stated)
-        for request, marks in requests
-    ]
-    await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones", *_MARKS))
+async def insert(connection: Connection, requests: Iterable[Request]) -> None:
+    """Stores new requests."""
+    rows = [(*_new(request), _facts(request)) for request in requests]
+    columns = (*_FIXED, *_CHANGING, *_DERIVED, "facts")
+    await connection.copy_records_to_table("request", records=rows, columns=columns)
 
 
 class Requests:
@@ -98,7 +104,7 @@ class Requests:
         self.tx = tx
         self._letters = letters
         self._held = held
-        self._told = dict(held)
+        self._before = dict(held)
         self._actor = actor
         self._changed: set[UUID] = set()
         self._written: list[Written] = []
@@ -111,10 +117,10 @@ class Requests:
     async def locked(
         cls, tx: UnitOfWork, letters: Letters, request_ids: Iterable[UUID], actor: str | None = None
     ) -> Self:
-        """These requests, locked in one order until the unit of work ends; ids that nobody knows are left out."""
+        """Returns these requests, locked in one order until the unit of work ends; skips unknown ids."""
         known = f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE"
         rows = await tx.connection.fetch(known, list(set(request_ids)))
-        return cls(tx, letters, {row["request_id"]: _request(row) for row in rows}, actor)
+        return cls(tx, letters, {each.request_id: each for each in await _requests(tx.connection, rows)}, actor)
 
     def __getitem__(self, request_id: UUID) -> Request:
         return self._held[request_id]
@@ -134,18 +140,18 @@ class Requests:
             self.tx.connection, transition.request.key_id
         ):
             transition = key_suspension.pause(transition)
-        others = await other_restrictions.told(self.tx.connection, transition)
+        others = await other_restrictions.sentences(self.tx.connection, transition)
         published = transition.published
-        transition, tells = until_delivered(transition, readable=await portal_news.readable(self.tx, transition))
+        transition, on_delivery = until_delivered(transition, readable=await portal_news.readable(self.tx, transition))
         await portal_news.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
         written = recipients.with_list(self.tx.policy, self._disclosed, request, transition.letters)
-        written = cases.with_case(request, written, await self._beside(request, written))
+        written = cases.with_case(request, written, await self._same_case(request, written))
         copies = await self._copies(request, written)
         more: dict[str, LetterField] = {
             "others": others,
             "to_correct": await old_contacts.to_correct(self.tx, request, written),
         }
-        self._write_all(request, written, more, copies, tells)
+        self._write_all(request, written, more, copies, on_delivery)
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
@@ -171,7 +177,7 @@ class Requests:
         await self.tx.connection.execute(_ANSWERS_OVER, request.request_id)
         await delivery.forget(self.tx.connection, request.request_id)
 
-    async def _beside(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
+    async def _same_case(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
         """Returns the requests of the same message as an answered one, as they stand in this unit of work."""
         if request.case_id is None or not cases.answers(request, written):
             return []
@@ -202,7 +208,7 @@ class Requests:
         self._changed.add(request_id)
 
     async def save(self) -> None:
-        """Writes every request that has changed, as its next version, and the letters, all at once.
+        """Writes every request that has changed, as its next version, and the letters, in one batch.
 
         Raises:
             Shredded: a letter is to be written, and the key of the correspondence has expired.
@@ -219,13 +225,22 @@ class Requests:
             request = self._held[request_id]
             self._held[request_id] = replace(request, version=request.version + 1)
         changed = [self._held[request_id] for request_id in sorted(self._changed)]
-        rows = [(request.request_id, *_changing(request), *_converted(request)) for request in changed]
-        await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)
+        rows = [(each.request_id, *_changing(each), _tasks(each), _facts(each)) for each in changed]
+        await update_rows(self.tx.connection, "request", "request_id", _UPDATED, rows)
+        await self._save_packages(changed)
         await other_requests.leave(self.tx.connection, changed)
         for request in changed:
-            if (now := status.of(request)) != status.of(self._told[request.request_id]):
+            if (now := status.of(request)) != status.of(self._before[request.request_id]):
                 status.tell(self.tx, now)
-        self._told.update({request.request_id: request for request in changed})
+        self._before.update({request.request_id: request for request in changed})
+
+    async def _save_packages(self, changed: Sequence[Request]) -> None:
+        rows = [(each.request_id, each.package_id, each.package_fault) for each in changed]
+        stored = {(each.request_id, each.package_id, each.package_fault) for each in self._before.values()}
+        if new := [row for row in rows if row[1] and row not in stored]:
+            await self.tx.connection.execute(_PACKAGE, *map(list, zip(*new, strict=True)))
+        if gone := [row[0] for row in rows if not row[1] and self._before[row[0]].package_id]:
+            await self.tx.connection.execute("DELETE FROM package WHERE request_id = ANY($1)", gone)
 
     def _write_all(
         self,
@@ -233,7 +248,7 @@ class Requests:
         letters: Sequence[LetterOf],
         said: Mapping[str, LetterField],
         copies: tuple[Sentence, ...],
-        tells: Sequence[Told],
+        on_delivery: Sequence[OnDelivery],
     ) -> None:
         """``tells``: what is said once they are delivered, of which the last is sent last."""
         for number, (kind, fields) in enumerate(letters, 1):
@@ -241,11 +256,11 @@ class Requests:
             remains = self._letters.remains(request, self.tx.now, self._disclosed.of(request))
             more: dict[str, LetterField] = {**said, "fetch": fetch, "remains": Lines((*remains, *copies))}
             letter: LetterOf = (kind, {**more, **fields})
-            self._write(request, letter, tells if number == len(letters) else ())
+            self._write(request, letter, on_delivery if number == len(letters) else ())
 
-    def _write(self, request: StoredRequest, letter: LetterOf, tells: Sequence[Told] = ()) -> None:
+    def _write(self, request: StoredRequest, letter: LetterOf, on_delivery: Sequence[OnDelivery] = ()) -> None:
         sealing = correspondence.write(self._letters, request, letter, self.tx.now)
-        self._written.append(Written(request, sealing, tells))
+        self._written.append(Written(request, sealing, on_delivery))
         self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
 
     def _count(self, request: Request, event: Event) -> None:
@@ -257,28 +272,40 @@ class Requests:
                 lasted = (self.tx.now - request.accepted_at).total_seconds()
                 self.tx.after_commit(partial(CLOSED.labels(event.right, event.outcome).inc))
                 self.tx.after_commit(partial(OPEN_SECONDS.labels(event.right).observe, lasted))
-                told = partial(log.info, "request %s is closed: %s, %s", request.request_id, event.right, event.outcome)
-                self.tx.after_commit(told)
+                closed = partial(
+                    log.info, "request %s is closed: %s, %s", request.request_id, event.right, event.outcome
+                )
+                self.tx.after_commit(closed)
                 if event.outcome is Outcome.UNIDENTIFIED:
                     self.tx.after_commit(partial(REQUESTS.labels(event.right, "identity_abandoned").inc))
             case RequestReopened():
                 self.tx.after_commit(partial(REQUESTS.labels(event.right, "reopened").inc))
 
     def _warn(self, request: Request) -> None:
-        """Tells what could not be searched and waits for a person; what failed, the service that worked it has told."""
+        """Logs what could not be searched and waits for a person; the service that worked a task logs its failure."""
         for task in request.tasks or ():
             if task.not_searched:
                 waits = (request.request_id, task.operation, task.system, task.not_searched, task.reason)
                 self.tx.after_commit(partial(log.warning, "request %s waits for a person: %s in %s: %s: %s", *waits))
 
 
-def _converted(request: Request) -> tuple[object, ...]:
+def _tasks(request: Request) -> orjson.Fragment | None:
     # a fragment and no list: of a list, the driver would make a dimension of the array
-    tasks = None if request.tasks is None else orjson.Fragment(_TASKS.dump_json(request.tasks, exclude_none=True))
-    return ",".join(request.zones), tasks, request.question
+    return None if request.tasks is None else orjson.Fragment(_TASKS.dump_json(request.tasks, exclude_none=True))
 
 
-def _request(row: asyncpg.Record) -> Request:
+def _facts(request: Request) -> orjson.Fragment:
+    return orjson.Fragment(_REQUEST.dump_json(request, include=_FACTS, exclude_defaults=True))
+
+
+async def _requests(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[Request]:
+    """Builds requests from their rows; packages are read once the rows are locked."""
+    copies = [row["request_id"] for row in rows if row["right"] in COPIES]
+    packages = {row[0]: dict(row) for row in await connection.fetch(_PACKAGES, copies)} if copies else {}
+    return [_request(row, packages.get(row["request_id"], {})) for row in rows]
+
+
+def _request(row: asyncpg.Record, package: Mapping[str, object]) -> Request:
     tasks = row["tasks"] and [{"outcome": None, **report} for report in row["tasks"]]
-    values: dict[str, Any] = dict(row) | {"zones": row["zones"].split(","), "tasks": tasks}
+    values: dict[str, Any] = {**dict(row), **row["facts"], **package, "tasks": tasks}
     return _REQUEST.validate_python(values)

@@ -108,7 +108,7 @@ class Submissions:
         for place, submission in submissions:
             numbers += len(submission.subject.phones)
             if numbers > self._numbers:
-                raise TooLarge(f"more than {self._numbers} telephone numbers at once; send fewer requests at once")
+                raise TooLarge(f"more than {self._numbers} telephone numbers in one call; send fewer requests")
             try:
                 request_id = case.requests[len(prepared)][0] if case else None
                 prepared.append(self._prepare(submission, caller, now, request_id, channel, case=case, follows=follows))
@@ -127,7 +127,7 @@ class Submissions:
         """
         if most := context.caller.grant.per_minute:
             if len(prepared) > most:
-                raise TooLarge(f"this key may submit {most} requests a minute: send no more at once")
+                raise TooLarge(f"this key may submit {most} requests a minute: send no more in one call")
             self._rate.take(context.caller.key_id, len(prepared) * _MINUTE / most)
         self._waiting.take(context.caller.channel, len(prepared))
         try:
@@ -142,10 +142,10 @@ class Submissions:
         caller.grant.must(Power.SUBMIT)
         self._proving.prove(tuple(subject.identities()), assurance, proofs, caller.grant, self._clock.now())
 
-    def prepare_told(
-        self, submission: Submission, caller: Caller, request_id: UUID, told: Mapping[str, JsonValue], number: int
+    def prepare_reported(
+        self, submission: Submission, caller: Caller, request_id: UUID, evidence: Mapping[str, JsonValue], number: int
     ) -> PreparedRequest:
-        """Returns what to store of an emitter's event, as ``prepare``; ``told``: its evidence.
+        """Returns what to store of an emitter's event, as ``prepare``, with its evidence.
 
         ``number``: how many events of the key are stored together, this one included.
 
@@ -154,8 +154,8 @@ class Submissions:
             TooManyCalls: more than the key may submit in a minute; call ``counted`` once it is stored
         """
         if most := caller.grant.per_minute:
-            self._rate.must_have_room(caller.key_id, number * _MINUTE / most)
-        return self._prepare(submission, caller, self._clock.now(), request_id, "events", told)
+            self._rate.check_capacity(caller.key_id, number * _MINUTE / most)
+        return self._prepare(submission, caller, self._clock.now(), request_id, "events", evidence)
 
     def counted(self, caller: Caller) -> None:
         """Counts an event of an emitter."""
@@ -173,7 +173,7 @@ class Submissions:
         now: datetime,
         request_id: UUID | None = None,
         channel: str | None = None,
-        told: Mapping[str, JsonValue] = {},
+        evidence: Mapping[str, JsonValue] = {},
         case: Case | None = None,
         follows: str | None = None,
     ) -> PreparedRequest:
@@ -212,7 +212,7 @@ class Submissions:
             tenant=tenant,
             instruction_id=submission.instruction_id,
         )
-        proof: dict[str, JsonValue] = {**told, **(dict(submission.assurance) if submission.assurance else {})}
+        proof: dict[str, JsonValue] = {**evidence, **(dict(submission.assurance) if submission.assurance else {})}
         if submission.purposes:
             proof |= {"purposes": [*submission.purposes], "consent_text": submission.consent_text}
         if case:
@@ -220,17 +220,15 @@ class Submissions:
         if proved.evidence:
             proof["proofs"] = [*proved.evidence]
         identities, keys = proved.identities, self._vault.keyring
-        person = same_person.NOBODY if tenant else same_person.person(identities, keys)
+        person = same_person.UNKNOWN if tenant else same_person.person(identities, keys)
         if tenant:
             identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
-        stated_by = [keys.fingerprint(each) for each in identities] if submission.purposes else None
-        marks = same_person.Marks(person, stated_by)
         opened = correspondence.begin(self._vault, self._letters, request, identities, now, case, follows)
         received = request.receive(proof)
         if opened.acknowledgement:
             received = received.then(request.noted("letter.written", **correspondence.named(opened.acknowledgement)))
-        return PreparedRequest(received, marks, row, opened)
+        return PreparedRequest(received, person, row, opened)
 
     def _must_be_consents(self, purposes: Iterable[str]) -> None:
         """Raises ``BadRequest`` for a purpose for which no data is processed by consent."""

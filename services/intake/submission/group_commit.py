@@ -13,11 +13,11 @@ from services.intake.access.auth import Caller
 from services.intake.core.errors import IdempotencyKeyReused
 from services.intake.core.metrics import REQUESTS
 from services.intake.letters import delivery
-from services.intake.letters.correspondence import Opened
+from services.intake.letters.correspondence import NewCorrespondence
 from services.intake.request import status
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import State
-from services.intake.request.same_person import Marks
+from services.intake.request.same_person import Person
 from services.intake.store import lookup, other_requests, repository
 from shared.domain.rights import Right
 from shared.messaging.group_commit import GroupCommit
@@ -56,13 +56,13 @@ class SubmissionContext:
 class PreparedRequest:
     """A request that is ready to be stored, with its sealed subject and what is sealed of its correspondence.
 
-    ``marks``: what is proved of the person.
+    ``person``: what the requester has proved.
     """
 
     received: Transition
-    marks: Marks
+    person: Person
     subject_row: Row
-    correspondence: Opened
+    correspondence: NewCorrespondence
 
     @property
     def request(self) -> Request:
@@ -190,9 +190,10 @@ async def _insert(tx: UnitOfWork, submissions: Sequence[Submitted]) -> None:
     records = [record for each in prepared for record in (each.subject_row, each.correspondence.record)]
     await tx.vault.insert_subjects(tx.connection, records)
     await tx.vault.insert_sealed(tx.connection, [row for each in prepared for row in each.correspondence.sealed])
-    await other_requests.enter_new(tx, [(each.request, each.marks.person) for each in prepared])
-    await repository.insert(tx.connection, [(each.request, each.marks) for each in prepared])
-    await lookup.enter(tx, [(each.request.request_id, each.correspondence.said) for each in prepared])
+    await other_requests.enter_new(tx, [(each.request, each.person) for each in prepared])
+    await repository.insert(tx.connection, [each.request for each in prepared])
+    stated = [(each.request.request_id, each.correspondence.identities, each.person) for each in prepared]
+    await lookup.enter(tx, stated)
     await delivery.acknowledge(tx, [(each.request, each.correspondence) for each in prepared])
     said = [event for each in prepared for event in each.received.published]
     await other_requests.search_too(tx, said)

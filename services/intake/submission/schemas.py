@@ -87,7 +87,7 @@ class Submission(Strict):
     proofs: Proofs = Field(default=(), description=PROOFS_OF)
     role: Role = Field(
         default="controller",
-        description="what we are for the data; processor: a customer of ours decides, and we only forward. A message"
+        description="what we are for the data; processor: our customer decides, and we only forward. A message"
         " about data of both kinds says `both`: it becomes two requests under one case number",
     )
     instruction_id: Reference | None = Field(
@@ -102,7 +102,7 @@ class Submission(Strict):
             raise Inconsistent("changes", "changes belong to a rectification, and a rectification needs at least one")
         if self.contested and self.right is not Right.RECTIFICATION:
             raise Inconsistent(
-                "contested", "contested belongs to a rectification: whoever contests accuracy says what is right"
+                "contested", "contested belongs to a rectification: to contest accuracy, say what is right"
             )
         if (self.right is Right.RESTRICTION) != (self.ground is not None):
             raise Inconsistent(

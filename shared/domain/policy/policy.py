@@ -55,7 +55,7 @@ class Conflict(NamedTuple):
 class Policy(Data):
     """The company's decisions about what it holds, for how long, and whom it informs.
 
-    ``beside``: the content of the other policy files, by name; ``overlay``: the folder of the company's own files.
+    ``other_files``: the content of the other policy files, by name; ``overlay``: the folder of the company's own files.
     ``states``, ``anchors``: words of rules that systems report by. ``anywhere``: where to find every authority, for a
     person of an unknown country. ``laws``: the first is the company's. ``systems``: their names for people.
     """
@@ -75,7 +75,7 @@ class Policy(Data):
     authorities: Mapping[Jurisdiction, Authority]
     redaction: Mapping[Other, Redaction]
     systems: Mapping[Word, Called] = {}
-    beside: Mapping[str, Mapping[str, Any]] = {}
+    other_files: Mapping[str, Mapping[str, Any]] = {}
     overlay: Path | None = None
 
     @cached_property
@@ -153,6 +153,11 @@ class Policy(Data):
         everybodys = {None, UNION, self.controller.country}
         return None if rule.jurisdiction in everybodys else rule.jurisdiction
 
+    def countries_of(self, rule: Rule) -> frozenset[str] | None:
+        """Returns the countries whose records alone a rule may keep; None: all."""
+        foreign = self.country_of(rule)
+        return rule.applies_to or (frozenset({foreign}) if foreign else None)
+
     def is_transfer(self, country: str) -> bool:
         """Returns whether a disclosure there is a transfer to a third country (Art. 15(2), 44)."""
         return country not in next(iter(self.laws.values())).states
@@ -183,13 +188,16 @@ class Policy(Data):
         return frozenset().union(*(each.held_as | {name} for name, each in ending.items()))
 
     def conflicts(self) -> list[Conflict]:
-        """Maxima by law of the EEA that are shorter than what rules keep; none is overridden, none overrides."""
+        """Maxima by law that are shorter than what rules keep of the same records; none overrides the other."""
         kept = [(name, each, each.period) for name, each in self.rules.items() if each.period]
         return [
             Conflict(name, ceiling)
             for name, rule, period in kept
             for ceiling, limit in self.ceilings.items()
-            if limit.category == rule.category and limit.jurisdiction and limit.period.about_days < period.about_days
+            if limit.category == rule.category
+            and limit.jurisdiction
+            and limit.period.about_days < period.about_days
+            and limit.jurisdiction in (self.countries_of(rule) or {limit.jurisdiction})
         ]
 
     def disagreements(self) -> Iterator[Disagreement]:

@@ -20,7 +20,7 @@ from shared.domain.toml_file import content_of, fault_at, read_toml, read_with_o
 
 SHIPPED: Final = Path(__file__).parents[2] / "policy" / "processing"
 """The unsigned policy as shipped."""
-_BESIDE: Final = Path(__file__).parents[2] / "policy"
+_POLICY: Final = Path(__file__).parents[2] / "policy"
 
 OVERLAY: Final = "DSR_POLICY_OVERLAY"
 """The variable that names the folder of the company's own files."""
@@ -60,7 +60,7 @@ class _Systems(Data):
 
 
 _Content = Mapping[str, Any]
-BESIDE: Final[Mapping[str, type[BaseModel]]] = {
+OTHER_FILES: Final[Mapping[str, type[BaseModel]]] = {
     "identity.toml": IdentityPolicy,
     "holds.toml": HoldPolicy,
     "suppression.toml": SuppressionPolicy,
@@ -89,9 +89,9 @@ def read_policy(over: Path | None = None, shipped: Path = SHIPPED) -> Policy:
     if over:
         _only_ours(over)
     parts = all_of([partial(read_toml, shipped / name, model, over and over / name) for name, model in FILES.items()])
-    beside = {name: _beside(name, over) for name in BESIDE}
+    other_files = {name: _other_file(name, over) for name in OTHER_FILES}
     known = {field: getattr(part, field) for part in parts for field in type(part).model_fields}
-    policy = Policy(**known, beside=beside, overlay=over)
+    policy = Policy(**known, other_files=other_files, overlay=over)
     if wrong := list(policy.disagreements()):
         raise Misconfigured(*(_fault(over, shipped, place, says) for place, says in wrong))
     return policy
@@ -104,17 +104,17 @@ def says_as_shipped(policy: Policy, table: Literal["purposes", "categories", "ru
     return same and (not isinstance(ours, Ceiling) or shipped.period == ours.period)
 
 
-def _beside(name: str, over: Path | None) -> _Content:
+def _other_file(name: str, over: Path | None) -> _Content:
     """Returns the content of such a file after validation."""
-    read_with_ours(_BESIDE / name, BESIDE[name], over)
-    return read_with_ours(_BESIDE / name, dict[str, Any], over)
+    read_with_ours(_POLICY / name, OTHER_FILES[name], over)
+    return read_with_ours(_POLICY / name, dict[str, Any], over)
 
 
 def _only_ours(over: Path) -> None:
     if not over.is_dir():
         raise Misconfigured(Fault("is no folder: name one that holds files of the policy", str(over)))
-    if strange := sorted(each.name for each in over.glob("*.toml") if each.name not in {*FILES, *BESIDE}):
-        known = ", ".join((*FILES, *BESIDE))
+    if strange := sorted(each.name for each in over.glob("*.toml") if each.name not in {*FILES, *OTHER_FILES}):
+        known = ", ".join((*FILES, *OTHER_FILES))
         raise Misconfigured(Fault(f"is no file of the policy; they are {known}", str(over / strange[0])))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.domain.countries import state
+from shared.domain.countries import country, state
 from shared.domain.policy.categories import Data, Words
 from shared.domain.policy.periods import IsoPeriod, Period, release
 from shared.domain.text import Word
@@ -18,6 +18,8 @@ COUNTED_IN: Final = "UTC"
 
 Jurisdiction = Annotated[str, AfterValidator(state)]
 """A country by its two letters, or the Union."""
+Country = Annotated[str, AfterValidator(country)]
+"""A country by its two letters."""
 Ground = Literal["17(1)(a)", "17(3)(a)", "17(3)(b)", "17(3)(c)", "17(3)(d)", "17(3)(e)"]
 """The ground of a rule: an exception of Art. 17(3), or data still necessary (Art. 17(1)(a) is not met)."""
 
@@ -77,8 +79,8 @@ def not_signed(rules: Mapping[str, Signed], day: date) -> str:
 class WhereUnknown(StrEnum):
     """The effect if a rule's country applies and a record does not show its country.
 
-    ``keep``: it stays, and that law is not named as the ground; ``ask``: nothing of the person is erased there until an
-    officer has decided.
+    ``ask``: nothing of the person is erased there until an officer has decided, since it is for us to show a ground
+    (Art. 5(2)); ``keep``: it stays, and that law is not named as the ground.
     """
 
     KEEP = "keep"
@@ -91,9 +93,11 @@ class Rule(Signed):
     A rule without a category keeps what names it in ``kept_by``.
 
     ``period`` counts from the ``anchor``, a day or an instant of each record; a rule without one keeps while the state
-    ``lasts_while`` lasts. ``jurisdiction``: of its law, or of the company. ``zone``: where the day of an instant is
-    counted; by default where the controller is. ``reported_as``: words by which systems of other teams name it.
-    ``where_unknown``: what happens if the law is one country's and a record does not show its country.
+    ``lasts_while`` lasts. ``review``: then systems are searched again after each such time. ``jurisdiction``: of its
+    law, or of the company. ``applies_to``: countries to whose records it is limited, for calls those of the line that
+    is billed; by default the country of a foreign law. ``zone``: where the day of an instant is counted; by default
+    where the controller is. ``reported_as``: words by which systems of other teams name it. ``where_unknown``: what
+    happens if it is limited to countries and a record does not show its country.
     """
 
     category: Word | None = None
@@ -101,13 +105,15 @@ class Rule(Signed):
     period: IsoPeriod | None = None
     anchor: Word | None = None
     lasts_while: Word | None = None
+    review: IsoPeriod | None = None
     fields: frozenset[Word] = frozenset()
     jurisdiction: Jurisdiction
+    applies_to: frozenset[Country] = frozenset()
     zone: Zone | None = None
     legal_source: Words
     ground: Ground
     reported_as: frozenset[Word] = frozenset()
-    where_unknown: WhereUnknown = WhereUnknown.KEEP
+    where_unknown: WhereUnknown = WhereUnknown.ASK
 
     @model_validator(mode="after")
     def _says_until_when(self) -> Self:
@@ -115,6 +121,8 @@ class Rule(Signed):
             raise ValueError("give exactly one of period, lasts_while")
         if (self.period is None) != (self.anchor is None):
             raise ValueError("a period needs an anchor, and only a period: name the day from which it counts")
+        if self.review and self.period:
+            raise ValueError("review is for lasts_while: what a period keeps is searched again on its own days")
         self._must_be_what_was_signed(self.period)
         return self
 

@@ -18,12 +18,12 @@ from shared.domain.cells import meant_by_name
 from shared.domain.clock import Clock
 from shared.domain.errors import (
     AnswerMalformed,
-    BlastRadius,
+    DataStillPresent,
     DoneBefore,
     DsrError,
+    LimitExceeded,
     NotSupported,
     Refused,
-    ResidueFound,
     Unavailable,
 )
 from shared.domain.identities import IdentityType
@@ -178,7 +178,7 @@ def _judge_erasure(
         left = f"{task.system} replied {erased.outcome}, and its own second look found {looked.found} rows"
         return failed(
             task,
-            ResidueFound(f"{left} where {erased.remaining} may remain"),
+            DataStillPresent(f"{left} where {erased.remaining} may remain"),
             found,
             erased.model_copy(update={"remaining": looked.found}),
         )
@@ -199,10 +199,12 @@ def _judge_erasure(
 def _judge_change(task: Task, said: TaskReply, looked: TaskReply, rectifies: Collection[str]) -> Receipt | Failed:
     if looked.remaining:
         left = f"{task.system} replied amended, and its own second look found {looked.remaining} rows as they were"
-        return failed(task, ResidueFound(left), 0, said)
+        return failed(task, DataStillPresent(left), 0, said)
     # A correction may have changed what found the person.
     if looked.outcome is ReplyOutcome.NO_MATCH and task.operation is not Operation.RECTIFY:
-        return failed(task, ResidueFound(f"{task.system} replied amended, and its second look found no one"), 0, said)
+        return failed(
+            task, DataStillPresent(f"{task.system} replied amended, and its second look found no one"), 0, said
+        )
     corrects = task.operation is Operation.RECTIFY
     shown = tuple(said.found if change.field in rectifies else 0 for change in task.changes) if corrects else None
     return Receipt(task.task_id, TaskOutcome.AMENDED, found=said.found, changed=said.changed, corrected=shown)
@@ -228,11 +230,11 @@ def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask | Failed:
 
 def _refusal(task: Task, reply: TaskReply, settings: BusSettings) -> Refused:
     max_rows = settings.most_rows(task)
-    if reply.reason == BlastRadius.code and reply.found > max_rows:
+    if reply.reason == LimitExceeded.code and reply.found > max_rows:
         exceeded = Exceeded(limit=Limit.MAX_ROWS, found=reply.found, allowed=max_rows)
-        return BlastRadius(f"{task.system} found {reply.found:,} rows, and max_rows = {max_rows:,}", exceeded)
-    if reply.reason == BlastRadius.code:
-        return BlastRadius(f"{task.system} found more rows than max_rows = {max_rows:,}, and does not say how many")
+        return LimitExceeded(f"{task.system} found {reply.found:,} rows, and max_rows = {max_rows:,}", exceeded)
+    if reply.reason == LimitExceeded.code:
+        return LimitExceeded(f"{task.system} found more rows than max_rows = {max_rows:,}, and does not say how many")
     reason = reply.reason if reply.reason in settings.reasons else "ask the team why; its reasons do not list this one"
     return Refused(f"{task.system} refuses to {reply.operation}: {reason}")
 

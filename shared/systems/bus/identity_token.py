@@ -38,8 +38,8 @@ class TokenExpired(DsrError):
 class IdentityToken(BaseModel):
     """The permission of ``system`` to learn who ``subject_ref`` is, for one task, until ``expires_at``.
 
-    It covers identities of the types that the system ``needs``, proved to ``level``; for a rectification also the new
-    values of ``fields`` that the system can correct; for an export the upload of the result. ``periods``: includes
+    It covers identities of the types that the system ``needs``, proved to ``level``. For a rectification it covers the
+    new values of ``fields`` that the system can correct, for an export the upload of the result. ``periods``: includes
     former identities, since the system checks periods.
     """
 

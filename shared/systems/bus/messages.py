@@ -39,10 +39,10 @@ class TaskRequested(_Message):
 
     ``command_id`` is the idempotency key: a repeat gets the same reply and has no second effect. ``claim`` is exchanged
     at intake for the identities (``GET /v1/tasks/identities``, header ``DSR-Claim``). A team that finds more than
-    ``max_rows`` rows changes nothing and answers ``refused`` with the reason ``blast_radius`` and the number ``found``;
-    two people may then confirm that number. ``tenant``: the customer whose data are searched; null: the company's own.
-    It is sent only to a team that separates tenants. ``after``: with ``locate``, the change to verify; missing after an
-    erasure.
+    ``max_rows`` rows changes nothing and answers ``refused`` with the reason ``limit_exceeded`` and the number
+    ``found``; two people may then confirm that number. ``tenant``: the customer whose data are searched; null: the
+    company's own. It is sent only to a team that separates tenants. ``after``: with ``locate``, the change to verify;
+    missing after an erasure.
     """
 
     type: Literal["dsr.task.requested.v1"] = "dsr.task.requested.v1"

@@ -10,11 +10,11 @@ from uuid import UUID
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from shared.domain.errors import AnswerMalformed, DsrError, ForeignHit, Misconfigured
+from shared.domain.errors import AnswerMalformed, DsrError, Misconfigured, WrongPersonMatch
 from shared.domain.identities import LONGEST, IdentityType
 from shared.domain.release import Match, Named, spelled
 from shared.systems.bus.settings import SHOWN, BusSettings
-from shared.systems.contract import Record, Task
+from shared.systems.contract import CopiedRecord, Task
 from shared.systems.http_client import is_deeper
 
 MOST_ROWS = 20_000
@@ -110,14 +110,14 @@ def read_result(body: bytes) -> TaskResult:
 
 def records_of(
     task: Task, uploaded: bytes | None, found: int, settings: BusSettings, held: frozenset[str]
-) -> list[Record]:
+) -> list[CopiedRecord]:
     """Returns the rows of a copy, without fields that the subject is not shown.
 
     ``held``: the categories that the downstreams file declares for the system.
 
     Raises:
         AnswerMalformed: nothing was uploaded, or the upload differs from the reply or the declaration
-        ForeignHit: a row does not name the subject, or also names another person
+        WrongPersonMatch: a row does not name the subject, or also names another person
     """
     if not uploaded:
         raise AnswerMalformed(f"{task.system} says exported, and has uploaded nothing for that command")
@@ -130,10 +130,12 @@ def records_of(
         raise AnswerMalformed(f"{task.system} has uploaded fields that its table gives no class")
     theirs = {(each.type.value, each.value) for each in task.identities}
     if any(theirs.isdisjoint(spelled(each.type, each.value) for each in row.matched) for row in rows):
-        raise ForeignHit(f"{task.system} has uploaded rows in which the subject is not found; nothing was handed out")
+        raise WrongPersonMatch(
+            f"{task.system} has uploaded rows in which the subject is not found; nothing was handed out"
+        )
     known = {kind for kind, _ in theirs}
     if any(not theirs.issuperset(named for named in _named(row, settings) if named[0] in known) for row in rows):
-        raise ForeignHit(
+        raise WrongPersonMatch(
             f"{task.system} has uploaded rows that name another person than the subject, by what is not known as"
             " theirs; nothing was handed out"
         )
@@ -173,10 +175,10 @@ def _spelled_out(text: str) -> Iterator[Named]:
         yield named
 
 
-def _record(system: str, row: Row, shown: frozenset[str]) -> Record:
+def _record(system: str, row: Row, shown: frozenset[str]) -> CopiedRecord:
     matched = tuple(Match(each.type.value, each.value, each.at, each.tenant) for each in row.matched)
     data = {name: value for name, value in row.data.items() if name in shown}
-    return Record(row.category, f"{system}.{row.source}", data, row.portable, matched)
+    return CopiedRecord(row.category, f"{system}.{row.source}", data, row.portable, matched)
 
 
 def _place(location: Sequence[int | str]) -> str:

@@ -18,7 +18,7 @@ from shared.domain.errors import DsrError, NotSupported, Refused, Unavailable, W
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import spelled
-from shared.systems.contract import Checkpoint, NotSearched, Pending, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, NotSearched, Pending, Receipt, Result, Task
 from shared.systems.downstream import Downstream
 
 # What is said.
@@ -347,7 +347,7 @@ async def has_kept(trial: Trial, person: Person, held: int | None) -> bool:
     return now is None or held is None or now >= held
 
 
-async def records(trial: Trial, person: Person) -> list[Record]:
+async def records(trial: Trial, person: Person) -> list[CopiedRecord]:
     """Returns a copy of all records of a person."""
     receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED, TaskOutcome.NO_MATCH)
     return list(receipt.records)
@@ -390,7 +390,7 @@ async def sharing(trial: Trial) -> Finding:
     return YES
 
 
-def _of_others(rows: Sequence[Record], person: Person) -> Iterator[tuple[str, str, str]]:
+def _of_others(rows: Sequence[CopiedRecord], person: Person) -> Iterator[tuple[str, str, str]]:
     """Returns rows without the fields that name the person."""
     theirs = set(person.values.values())
     for row in rows:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from shared.domain.assignments import NUMBERS
-from shared.domain.errors import DoneBefore, NotSupported, Refused, ResidueFound, Unavailable
+from shared.domain.errors import DataStillPresent, DoneBefore, NotSupported, Refused, Unavailable
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy
 from shared.systems.contract import COPY_FIRST, Checkpoint, Receipt, Result, Task
@@ -188,7 +188,7 @@ class _One:
         await self._begin({})
         counts = await self._keep(unit, Counter(restriction=await numbers.take(request)))
         if left := len(await numbers.listed([request])):
-            raise ResidueFound(f"{self._system.name} still holds {left} restrictions of this request")
+            raise DataStillPresent(f"{self._system.name} still holds {left} restrictions of this request")
         return self._hidden(counts, _but(await self._look(unit), numbers.place))
 
     async def _hide(self, unit: Unit) -> Result | Later:
@@ -222,7 +222,7 @@ class _One:
         async def look_again(later: Unit) -> Result:
             now = await later.numbers.listed([task.request_id]) if later.numbers else ()
             if any((task.request_id, span) not in now for span in held):
-                return ResidueFound(f"{self._system.name} took the restriction and does not hold it")
+                return DataStillPresent(f"{self._system.name} took the restriction and does not hold it")
             return self._hidden(counts, rows)
 
         return look_again
@@ -264,7 +264,7 @@ class _One:
         async def look_again(later: Unit) -> Result:
             now = await later.again(flagged) if flagged else ()
             if any(_is_wrong(record, position, wanted=wanted) for record in now):
-                return ResidueFound(f"{self._system.name} took the change and does not show it")
+                return DataStillPresent(f"{self._system.name} took the change and does not show it")
             if name == "restriction" and not task.repair:
                 return _restricted(task, found, counts)
             return Receipt.counted(task, TaskOutcome.AMENDED, counts)
@@ -307,7 +307,7 @@ class _One:
         async def look_again(later: Unit) -> Result:
             if made.touched and correcting.differs(self._task, await later.again(made.touched, data=True), made):
                 what = "statement and does not hold it" if made.stated else "correction and still holds another value"
-                return ResidueFound(f"{self._system.name} took the {what}")
+                return DataStillPresent(f"{self._system.name} took the {what}")
             return made.receipt(counts, counts_each)
 
         return look_again

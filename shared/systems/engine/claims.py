@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.domain.errors import BlastRadius
+from shared.domain.errors import LimitExceeded
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import Exceeded, Limit, Operation
 from shared.systems.contract import Task
@@ -41,7 +41,7 @@ Row = tuple[RowIdentity, ...]
 """Identities of one party of a row, and of the rows that led to it."""
 
 
-def beyond(task: Task, rows: Iterable[Row]) -> BlastRadius | None:
+def beyond(task: Task, rows: Iterable[Row]) -> LimitExceeded | None:
     """Returns why nothing may be done with these rows: an account led to the rows of other people.
 
     For one request two people may confirm the number of people; no setting allows more than one. A restriction is
@@ -59,7 +59,7 @@ def beyond(task: Task, rows: Iterable[Row]) -> BlastRadius | None:
         return None
     why = [f"name {1 + len(named):,} people by their addresses, numbers or names"] if named else []
     why += ["rest on an account that nothing there shows to be theirs"] if unnamed else []
-    return BlastRadius(
+    return LimitExceeded(
         f"rows of an account {', and others '.join(why)}: they may be of {people:,} people, and no more than"
         f" {allowed:,} may be meant; nothing was done. Find out whose they are, or let two people confirm that all"
         " these rows are meant",

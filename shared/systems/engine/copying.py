@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from shared.domain.policy import Other, Policy
 from shared.domain.release import ASSIGNED, LEFT, WITHHELD, Match
-from shared.systems.contract import Record as Copied
+from shared.systems.contract import CopiedRecord
 from shared.systems.engine.ownership import Mine, as_utc
 from shared.systems.engine.records import ABSENT, Field, Party, Record, Shape, Span
 
@@ -37,7 +37,7 @@ class Copies:
             self._left[span.number].append(span)
         self._layouts: dict[tuple[str, frozenset[Party], frozenset[tuple[str, Other]]], _Layout] = {}
 
-    def record(self, mine: Mine) -> Copied:
+    def record(self, mine: Mine) -> CopiedRecord:
         """Returns one record as its subject sees it."""
         record, shape, data = mine.record, mine.record.shape, mine.record.data or ()
         redacts = self._policy.redacts(shape.category)
@@ -60,7 +60,7 @@ class Copies:
         if said := "\n".join(_statements(mine)):
             shown[STATEMENT] = said
         left = is_left(mine, self._left)
-        return Copied(
+        return CopiedRecord(
             *(shape.category, f"{self._system}.{shape.place}", shown, layout.portable and not left, matches(mine)),
             *(layout.not_provided if not left else (), _anchors(record), {LEFT: True} if left else {}, hidden),
         )
@@ -200,7 +200,7 @@ def _is_same(shape: Shape, data: Sequence[Any], party: str) -> bool:
 
 
 def _identifying(shape: Shape, data: Sequence[Any], party: str) -> list[Any]:
-    placeholders = {None, *shape.parties[party].nobody}
+    placeholders = {None, *shape.parties[party].placeholders}
     held = (value for each, value in zip(shape.fields, data, strict=True) if each.party == party and each.kind == "A")
     return [value for value in held if value not in placeholders]
 

@@ -17,8 +17,7 @@ from shared.domain.operations import Change as Asked
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
 from shared.domain.text import forms
-from shared.systems.contract import Receipt, Result, Task, of_corrections
-from shared.systems.contract import Record as Copied
+from shared.systems.contract import CopiedRecord, Receipt, Result, Task, of_corrections
 from shared.systems.engine.copying import Copies, is_left
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.records import ABSENT, Change, Field, Kind, Record, Shape, Span, Statement, as_text
@@ -306,7 +305,7 @@ def differs(task: Task, again: Sequence[Record], made: Correction) -> bool:
     return False
 
 
-def is_meant(record: Copied, change: Asked, zone: str) -> bool:
+def is_meant(record: CopiedRecord, change: Asked, zone: str) -> bool:
     """Whether a statement is about a record; ``zone``: the time zone in which the subject saw its times."""
     sought, data = change.record, record.data
     if sought is None or record.category != sought.category:

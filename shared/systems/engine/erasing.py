@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Overtaken, Refused, SystemRefused, Withdrawn
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation, TaskOutcome, Uncounted
+from shared.domain.operations import CountUnknown, Operation, TaskOutcome
 from shared.domain.policy import Policy
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine import planning
@@ -76,8 +76,8 @@ class Begun:
             log.warning("%s: the counts of %d task(s) are lost: it was restored since", system, len(elsewhere))
         noted: dict[UUID, dict[str, JsonValue]] = {task.task_id: {"store": incarnation} for task in fresh}
         for task_id in elsewhere:
-            noted[task_id]["uncounted"] = True
-        return cls(noted, frozenset(elsewhere | {task.task_id for task in tasks if task.progress.get("uncounted")}))
+            noted[task_id]["count_unknown"] = True
+        return cls(noted, frozenset(elsewhere | {task.task_id for task in tasks if task.progress.get("count_unknown")}))
 
     def without_lost_counts(self, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
         """Returns the results, without counts where the store was replaced."""
@@ -91,8 +91,8 @@ class Begun:
 
 def _without_counts(task: Task, receipt: Receipt) -> Receipt:
     done = TaskOutcome.ERASED if task.operation is Operation.ERASE else TaskOutcome.AMENDED
-    lost = Uncounted.STORE_REPLACED
-    return replace(receipt, outcome=done, found=0, changed=0, by_category={}, uncounted=lost, corrected=None)
+    lost = CountUnknown.STORE_REPLACED
+    return replace(receipt, outcome=done, found=0, changed=0, by_category={}, count_unknown=lost, corrected=None)
 
 
 @dataclass

@@ -56,7 +56,7 @@ def as_shown(policy: Policy, result: Result) -> Result:
 
 def _as_shown(policy: Policy, kept: Kept) -> Kept:
     rule = policy.rule(kept.rule)
-    if kept.shown is not None or rule is None or policy.country_of(rule) is None:
+    if kept.shown is not None or rule is None or policy.countries_of(rule) is None:
         return kept
     return kept.model_copy(update={"shown": False})
 

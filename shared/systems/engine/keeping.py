@@ -33,7 +33,7 @@ from shared.systems.engine.ownership import Attribution, Mine, as_utc, wall_cloc
 from shared.systems.engine.records import Clock, Moment, Name, Record, Shape
 from shared.systems.states import ErasureRefused, country_unknown, lasting, undated, unknown
 
-ANNOUNCED: Final = "told"
+ANNOUNCED: Final = "announced"
 """Key of a deferred erasure's details: the period that was announced, by system and rule; it never becomes longer."""
 _NEVER: Final = date.max
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -80,7 +80,7 @@ class _Ruled:
 
     name: str
     rule: Rule
-    country: str | None
+    countries: frozenset[str] | None
     in_force: bool
     anchor: int | None = None
     clock: Clock = _UTC
@@ -100,18 +100,19 @@ class _Ruled:
         return self.since is None or not at < self.since
 
     def concerns(self, record: Record) -> bool:
-        """Whether the rule may apply to a record by its country; an unknown country is kept by the longest rule."""
-        countries = record.shape.countries
+        """Whether the rule may apply to a record by its country; an unknown country may be any."""
+        known = record.shape.countries
         return (
-            self.country is None
-            or countries is None
-            or self.country not in countries
-            or record.country in {None, self.country}
+            self.countries is None
+            or known is None
+            or self.countries.isdisjoint(known)
+            or record.country is None
+            or record.country in self.countries
         )
 
     def shown(self, record: Record) -> bool | None:
-        """Whether a record names the country of the rule; None: the rule applies in every country."""
-        return None if self.country is None else self.country == record.country
+        """Whether a record names a country of the rule; None: the rule applies in every country."""
+        return None if self.countries is None else record.country in self.countries
 
     def day(self, moment: Moment) -> date:
         """Returns the local day of an anchor in the zone of the period."""
@@ -291,7 +292,7 @@ class Keeping:
             if each.keeps_still(dated) is False:
                 continue
             if each.shown(record) is False and each.rule.where_unknown is WhereUnknown.ASK:
-                said = country_unknown(self._system, shape.category, each.name, each.rule.jurisdiction)
+                said = country_unknown(self._system, shape.category, each.name, each.countries or ())
                 self._tell(GroundUnknown(said))
             if each.in_force:
                 keeping.append(each)
@@ -343,9 +344,9 @@ class Keeping:
             raise ValueError(f"{self._system}: a task of which {name} may keep something needs its instant")
         zone = policy.zone_of(rule)
         today = task.at.astimezone(ZoneInfo(zone)).date()
-        country = policy.country_of(rule)
+        countries = policy.countries_of(rule)
         if rule.period is None:
-            return _Ruled(name, rule, country, rule.signed(today))
+            return _Ruled(name, rule, countries, rule.signed(today))
         announced = _announced(task, name)
         stands = bool(announced) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS)
         period = min(announced if stands and announced else [rule.period, *announced], key=lambda each: each.about_days)
@@ -358,7 +359,7 @@ class Keeping:
         since: Moment = day if clock.kind == "day" else begins
         if clock.kind == "wall":
             since = wall_clock(begins, clock.zone, earliest=True)
-        return _Ruled(name, rule, country, in_force, anchor, clock, period, zone, since, begins)
+        return _Ruled(name, rule, countries, in_force, anchor, clock, period, zone, since, begins)
 
     def _with_led(self, stays: dict[Name, Stay]) -> dict[Name, Stay]:
         """Returns the records with those that they lead to, each kept as long as the last that needs it.
@@ -501,7 +502,8 @@ class _Sum:
 def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] | None = None) -> tuple[Kept, ...]:
     """Returns the counts of records that stay, by place: kept by a rule, without a date, or led to.
 
-    ``restricted``: for records that only a legal hold keeps, whether they show the restriction.
+    ``restricted``: for records that only a legal hold keeps, whether they show the restriction. What a state keeps
+    reduced is restricted too.
     """
     alike: dict[tuple[str, int], _Sum] = {}  # many records share one reason to stay
     for mine, stay in records:
@@ -543,5 +545,5 @@ def _kept(each: _Sum) -> Kept:
         anchor=min((one.anchor for one in each.stays if one.anchor), default=None),
         period=None if stay.lasts else stay.period,
         shown=stay.shown,
-        restricted=each.restricted,
+        restricted=each.count if stay.lasts and not any(one.whole for one in each.stays) else each.restricted,
     )

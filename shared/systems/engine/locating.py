@@ -59,10 +59,10 @@ def _fresh(system: str, known: Task, found: Attribution) -> list[Identity]:
 
 async def _with_shared(system: str, unit: Unit, asked: Task, known: Task) -> Task:
     """Marks yielded identities that are not followed and that other people share."""
-    unfollowed = leading(asked, known).beside[len(asked.beside) :]
+    unfollowed = leading(asked, known).ignored[len(asked.ignored) :]
     if not unfollowed:
         return known
-    looked = replace(known, identities=unfollowed, beside=known.identities)
+    looked = replace(known, identities=unfollowed, ignored=known.identities)
     [found] = await _look(unit, [looked])
     shared = shared_by(looked, [[*_yielded(system, mine)] for mine in found.records.values()])
     return replace(known, identities=tuple(replace(i, shared=True) if i in shared else i for i in known.identities))
@@ -134,7 +134,7 @@ def leading(asked: Task, known: Task) -> Task:
     own = {(each.type, each.value) for each in asked.identities}
     ignored = [each for each in known.identities if _leads_nowhere(each, own)]
     left = tuple(each for each in known.identities if each not in ignored)
-    return replace(known, identities=left, beside=(*known.beside, *ignored))
+    return replace(known, identities=left, ignored=(*known.ignored, *ignored))
 
 
 def shared_by(asked: Task, rows_found: Iterable[Iterable[Identity]]) -> frozenset[Identity]:

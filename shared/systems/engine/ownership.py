@@ -12,7 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from shared.domain.assignments import NUMBERS, lacking
-from shared.domain.errors import ForeignHit, Refused
+from shared.domain.errors import Refused, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Unsearched
 from shared.domain.text import forms
@@ -310,7 +310,7 @@ class Refusing:
         if self._task.operation is Operation.LIFT:
             return None
         if self._shared:
-            return ForeignHit(
+            return WrongPersonMatch(
                 f"{self._shared}: a row leads to other people as well; nothing was done. Say in the dataset which joins"
                 " are whose: belongs_to below each of the parties"
             )
@@ -333,7 +333,7 @@ def unproven(found: Attribution) -> Refused | None:
     if found.records or not found.unproven:
         return None
     count = len(found.unproven)
-    return found.doubt or ForeignHit(
+    return found.doubt or WrongPersonMatch(
         f"{count} records have an identity of the subject, and none is proven to be theirs"
     )
 

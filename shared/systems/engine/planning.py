@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from shared.domain.assignments import NUMBERS
-from shared.domain.errors import DoneBefore, ForeignHit, Refused, ResidueFound
+from shared.domain.errors import DataStillPresent, DoneBefore, Refused, WrongPersonMatch
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import OnErasure, Policy
@@ -245,12 +245,12 @@ def _values(parts: Iterable[Part]) -> Values:
     return tuple(value for part in parts for value in part.blank)
 
 
-def without(plans: Sequence[Plan], tied: Mapping[Name, str]) -> dict[int, ForeignHit]:
+def without(plans: Sequence[Plan], tied: Mapping[Name, str]) -> dict[int, WrongPersonMatch]:
     """Returns the plans, by position, whose records are referred to by records of others."""
-    found: dict[int, ForeignHit] = {}
+    found: dict[int, WrongPersonMatch] = {}
     for place, each in enumerate(plans):
         if why := next((tied[mine.record.name] for mine in each.gone if mine.record.name in tied), None):
-            found[place] = ForeignHit(why)
+            found[place] = WrongPersonMatch(why)
     return found
 
 
@@ -261,7 +261,7 @@ def planned(made: Plan) -> Receipt | Refused:
     """Returns the receipt of a dry run, or why nothing would be done."""
     counts = made.found.counts()
     if made.refused:
-        made.refused.found = None if isinstance(made.refused, ForeignHit) else counts
+        made.refused.found = None if isinstance(made.refused, WrongPersonMatch) else counts
         return made.refused
     return replace(_keeping(Receipt.planned(made.task, counts), made.kept(marked=False)), states=made.states)
 
@@ -306,9 +306,9 @@ def _anonymised(receipt: Receipt, made: Plan, policy: Policy) -> Receipt:
     return replace(receipt, anonymised=tuple(emptied)) if emptied else receipt
 
 
-def residue(system: str, noted: Mapping[str, int], left: int) -> ResidueFound:
+def residue(system: str, noted: Mapping[str, int], left: int) -> DataStillPresent:
     """Returns the failure of an erasure that still finds records after all rounds."""
-    failed = ResidueFound(f"{system} still holds rows of the subject after erasing them")
+    failed = DataStillPresent(f"{system} still holds rows of the subject after erasing them")
     gone = sum(n for name, n in noted.items() if not name.startswith(REDUCED))
     failed.done_before = DoneBefore(gone + left, gone, left) if gone else None
     return failed

@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, ForeignHit, Refused, Unavailable
+from shared.domain.errors import LimitExceeded, Refused, Unavailable, WrongPersonMatch
 from shared.domain.identities import IdentityType
 from shared.systems.contract import Task
 from shared.systems.sweepable import Due
@@ -155,11 +155,11 @@ class Field(NamedTuple):
 class PartyShape(NamedTuple):
     """A party of a record; ``withheld``: the position of the field that says whether they withheld their number.
 
-    ``open_words``: words there that withhold nothing. ``nobody``: values that name no person. ``seen_by``: parties
-    that may see this one; None: all. ``same_as``: the party that it usually equals.
+    ``open_words``: words there that withhold nothing. ``placeholders``: values that name no person. ``seen_by``: who
+    may see this party; None: all. ``same_as``: the party that it usually equals.
     """
 
-    nobody: tuple[str, ...] = ("",)
+    placeholders: tuple[str, ...] = ("",)
     withheld: int | None = None
     open_words: tuple[str, ...] = ("none",)
     seen_by: tuple[str, ...] | None = None
@@ -223,6 +223,10 @@ class Shape:
     spare: bool = False
 
 
+NO_LINE: Final = ""
+"""The country of a record that shows no line that could be billed."""
+
+
 class Statement(NamedTuple):
     """A person's statement about their record; ``column``: the column that identifies them there."""
 
@@ -238,7 +242,8 @@ class Record(NamedTuple):
     - ``holders``: identities in the form in which they are compared
     - ``at``, ``anchors``: times as the system writes them
     - ``states``: whether each lasts; None: unknown
-    - ``tenant``: the customer for whom it is processed, in lower case; ``country``: the country whose law applies
+    - ``tenant``: the customer for whom it is processed, in lower case; ``country``: whose law applies, or that of the
+      line that is billed; ``NO_LINE``: it is on no bill
     - ``parents``: keys of the records that it leads to, each with the number of its link
     - ``filled``: for each part, whether there is something to blank
     - ``flags``: whether each is set; None: unknown, or the place has none
@@ -358,7 +363,7 @@ class Applied(NamedTuple):
     emptied: Mapping[Name, Mapping[str, int]]
 
 
-class Tied(ForeignHit):
+class Tied(WrongPersonMatch):
     """Records that stay refer to records that were to be deleted; ``why``: a sentence for each of the latter."""
 
     def __init__(self, why: Mapping[Name, str]) -> None:
@@ -416,7 +421,7 @@ class Unit(Protocol):
 
         Raises:
             Tied: others refer to records to be deleted; nothing was changed yet
-            ForeignHit: a key is not unique
+            WrongPersonMatch: a key is not unique
         """
 
     async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
@@ -504,4 +509,4 @@ class Limits(Protocol):
     def rounds(self) -> int:
         """Most rounds of an erasure in which new records keep arriving."""
 
-    def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> BlastRadius | None: ...
+    def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> LimitExceeded | None: ...

@@ -39,8 +39,8 @@ def left(
     if made.refused:
         return made.refused
     if rows is None and (unclear := next((each for each in kept if each.shown is False), None)):
-        country = policy.rules[unclear.rule].jurisdiction  # the amount that stays is unknown, so a person decides
-        return GroundUnknown(country_unknown(task.system, unclear.category or "", unclear.rule, country))
+        countries = policy.countries_of(policy.rules[unclear.rule]) or ()  # how much stays is unknown: a person decides
+        return GroundUnknown(country_unknown(task.system, unclear.category or "", unclear.rule, countries))
     if kept and made.gone:
         stays = ", ".join(sorted({each.category or "" for each in kept}))
         return NotSupported(
@@ -172,7 +172,7 @@ class Staying:
         """Whether a new hold must stop the task; a task that only stops use goes on."""
         if self.operation is not Operation.SUPPRESS:
             return self.operation is Operation.ERASE
-        return not claim.at_once and claim.task_id not in self.first and bool(ends(self.system, claim.details))
+        return not claim.immediate and claim.task_id not in self.first and bool(ends(self.system, claim.details))
 
     def is_new(self, claim: Claimed, hold: Hold | None) -> bool:
         """Whether the hold covers data there and was placed after the task was claimed."""

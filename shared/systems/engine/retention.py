@@ -9,7 +9,7 @@ from shared.domain.errors import Refused
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import subject
 from shared.systems.engine.records import Change, Clearing, Kind, Name, Record, System, Unit
-from shared.systems.sweepable import Counted, Due, GoOn, Spared, Swept
+from shared.systems.sweepable import Counted, Due, Exemptions, GoOn, Swept
 
 PAGE = 1_000
 """Records in one transaction."""
@@ -17,7 +17,7 @@ CLEARED = 20_000
 """Records in one transaction that deletes without reading."""
 
 
-async def count(system: System, due: Due, spared: Spared) -> Counted | Refused:
+async def count(system: System, due: Due, spared: Exemptions) -> Counted | Refused:
     """Counts the records that are due and not exempt, and all records of the place."""
     try:
         async with system.unit(reading=True) as unit:
@@ -33,7 +33,7 @@ async def count(system: System, due: Due, spared: Spared) -> Counted | Refused:
         return refused
 
 
-async def sweep(system: System, due: Sequence[Due], spared: Spared, go_on: GoOn) -> list[Swept | Refused]:
+async def sweep(system: System, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> list[Swept | Refused]:
     """Deletes or anonymises what is due: places that refer to others first, and deletions before other changes."""
     async with system.unit() as unit:
         place = {name: n for n, name in enumerate(unit.order)}
@@ -46,7 +46,7 @@ async def sweep(system: System, due: Sequence[Due], spared: Spared, go_on: GoOn)
     return [done[each] for each in due]
 
 
-async def _sweep(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept:
+async def _sweep(system: System, due: Due, spared: Exemptions, go_on: GoOn) -> Swept:
     async with system.unit() as unit:
         unread = _unread(unit, due, spared) is not None
         stay = set[Name]() if unread else await _spared(unit, due, spared)
@@ -73,14 +73,14 @@ async def _sweep(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept
     return Swept(gone, len(left), complete=not left and gone >= due.about)
 
 
-def _unread(unit: Unit, due: Due, spared: Spared) -> Clearing | None:
+def _unread(unit: Unit, due: Due, spared: Exemptions) -> Clearing | None:
     """Returns the unit if it may delete unread; None if a record's state, country or subject must be judged first."""
     shape = next(shape for shape in unit.shapes if shape.place == due.table)
     judged = due.then != "delete" or due.country is not None or shape.states or spared.get(shape.category)
     return unit if not judged and isinstance(unit, Clearing) and unit.clears_past(due) else None
 
 
-async def _clear(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept:
+async def _clear(system: System, due: Due, spared: Exemptions, go_on: GoOn) -> Swept:
     gone = 0
     while True:
         await go_on(due, 0)
@@ -105,7 +105,7 @@ async def _pages(unit: Unit, due: Due) -> AsyncIterator[Sequence[Record]]:
         last = page[-1]
 
 
-async def _spared(unit: Unit, due: Due, spared: Spared) -> set[Name]:
+async def _spared(unit: Unit, due: Due, spared: Exemptions) -> set[Name]:
     """Returns the records of the place that belong to exempt people."""
     category = next(shape.category for shape in unit.shapes if shape.place == due.table)
     tasks = spared.get(category, ())

@@ -71,7 +71,7 @@ class Asked(Protocol):
     @property
     def details(self) -> Mapping[str, JsonValue]: ...
     @property
-    def at_once(self) -> bool: ...
+    def immediate(self) -> bool: ...
     @property
     def repair(self) -> bool: ...
 
@@ -92,7 +92,7 @@ class Search:
     """Identities to search by, each proved to ``level``; ``lacks``: why some known identities are left out.
 
     ``not_theirs``: numbers that by the register were never the subject's (repairs in systems that keep periods).
-    ``impossible``: no identity can be used. ``beside``: known identities that must find nothing.
+    ``impossible``: no identity can be used. ``ignored``: known identities that must find nothing.
     """
 
     identities: tuple[Identity, ...]
@@ -100,7 +100,7 @@ class Search:
     lacks: Unsearched | None = None
     not_theirs: tuple[Identity, ...] = ()
     impossible: bool = False
-    beside: tuple[Identity, ...] = ()
+    ignored: tuple[Identity, ...] = ()
 
     @property
     def lacks_proof_to(self) -> Level | None:
@@ -113,20 +113,20 @@ def asked(system: Downstream, claim: Asked, subject: Known, register: Register |
     operation = claim.step.operation
     if claim.searches and not system.tells_apart(subject.tenant):
         return NotSupported(f"{system.name} does not tell the data of our customers apart")
-    beyond = None if claim.at_once else by_hand(system, operation, subject.tenant, claim.details)
+    beyond = None if claim.immediate else by_hand(system, operation, subject.tenant, claim.details)
     if said := beyond or not_asked(system, operation, claim.task_id, subject.changes):
         return said
     allowed = heeded(system, claim, subject)
     gone = tuple(each for each in subject.identities if each not in allowed)
     if gone and _of_several(gone, allowed, system.needs):
-        return NotSearched(claim.task_id, Unsearched.HELD_BY_OTHERS)
+        return NotSearched(claim.task_id, Unsearched.SHARED_IDENTIFIER)
     try:
         found = search(system, claim, subject, register, allowed if gone else None)
     except (AssignmentInDoubt, NotSupported) as doubt:
         return doubt
     if found.impossible and found.lacks:
         return NotSearched(claim.task_id, found.lacks, found.lacks_proof_to)
-    found.beside = gone
+    found.ignored = gone
     return found
 
 
@@ -170,7 +170,7 @@ def search(
     lacks = _lacking(asked, (*usable, *shared), needs, level)
     usable, left_out = _theirs_alone(system, operation, needs, usable)
     if left_out:
-        lacks = lacks or Unsearched.HELD_BY_OTHERS
+        lacks = lacks or Unsearched.SHARED_IDENTIFIER
     passed_on = () if operation in NOTIFICATIONS or system.heeds_periods else ended(usable)
     usable = tuple(each for each in usable if each not in passed_on)
     # Marketing is stopped by the contact points of today; former ones are not part of the objection.
@@ -320,7 +320,7 @@ def filed_by(needs: Collection[IdentityType], identities: Iterable[Identity]) ->
 
 def stops_alone(system: Downstream, claim: Asked) -> bool:
     """Whether the task stops marketing, or locates for it, and erases nothing."""
-    erases = not claim.at_once and bool(ending(system, claim.details))
+    erases = not claim.immediate and bool(ending(system, claim.details))
     return claim.fulfils == Operation.SUPPRESS and claim.details.get("marketing") is not False and not erases
 
 

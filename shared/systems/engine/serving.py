@@ -12,8 +12,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, NotSearched, Receipt, Result, Task
-from shared.systems.contract import Record as Copied
+from shared.systems.contract import Checkpoint, CopiedRecord, NotSearched, Receipt, Result, Task
 from shared.systems.engine import locating, planning, retention
 from shared.systems.engine.amending import Amendment
 from shared.systems.engine.copying import Copies
@@ -24,7 +23,7 @@ from shared.systems.engine.ownership import Attribution, Attributor, Coverage, R
 from shared.systems.engine.records import Shape, Span, Subject, System, Unit
 from shared.systems.engine.stepwise import StepSystem, Stepwise, apart
 from shared.systems.protocols import HandOver
-from shared.systems.sweepable import Counted, Due, GoOn, Spared, Swept
+from shared.systems.sweepable import Counted, Due, Exemptions, GoOn, Swept
 
 _HELD = 20_000
 """Most records in memory, of all subjects of a call."""
@@ -32,8 +31,8 @@ _HELD = 20_000
 Work = Callable[[Unit, Sequence[Task], Sequence[Subject]], Awaitable[Sequence[Result]]]
 
 
-class Worker(Protocol):
-    """One call of an operation that changes records; ``shapes``: the places of the system."""
+class Eraser(Protocol):
+    """Erases for the tasks of one call, in transactions or step by step; ``shapes``: the places of the system."""
 
     @property
     def shapes(self) -> Sequence[Shape]: ...
@@ -102,11 +101,11 @@ class Served:
         self._refuse_undeclared(tasks)
 
         async def erase(tenant: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
-            worker = self._eraser(save_progress)
-            results = await worker.run(theirs)
-            sought = [subject(task, worker.shapes) for task in theirs]
-            results = _covered(worker.shapes, sought, results)
-            if not any(shape.unattributed for shape in worker.shapes):
+            eraser = self._eraser(save_progress)
+            results = await eraser.run(theirs)
+            sought = [subject(task, eraser.shapes) for task in theirs]
+            results = _covered(eraser.shapes, sought, results)
+            if not any(shape.unattributed for shape in eraser.shapes):
                 return results
             async with self._engine_system.unit(tenant, known=True) as unit:
                 return await _with_unattributed(unit, theirs, results)
@@ -117,26 +116,26 @@ class Served:
         """Changes records in place, and verifies."""
 
         async def amend(_: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
-            worker = Amendment(self._engine_system, self._engine_policy, save_progress)
-            results = await worker.run(theirs)
+            amendment = Amendment(self._engine_system, self._engine_policy, save_progress)
+            results = await amendment.run(theirs)
             if theirs[0].operation is Operation.LIFT:  # it removes this request's own marks, without a search
                 return results
-            return _covered(worker.shapes, [subject(task, worker.shapes) for task in theirs], results)
+            return _covered(amendment.shapes, [subject(task, amendment.shapes) for task in theirs], results)
 
         return await self._apart(tasks, amend, steps=self._steps is not None)
 
-    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]:
         """Counts the records past each of these ceilings."""
         return [await retention.count(self._engine_system, each, spared) for each in due]
 
-    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Deletes records past their ceilings; referring records first."""
         return await retention.sweep(self._engine_system, due, spared, go_on)
 
     def _copies(self, left: Sequence[Span]) -> Copies:
         return Copies(self._engine_system.name, self._engine_policy, left)
 
-    def _eraser(self, save_progress: Checkpoint) -> "Worker":
+    def _eraser(self, save_progress: Checkpoint) -> Eraser:
         if isinstance(self._engine_system, StepSystem):
             return Stepwise(self._engine_system, self._engine_policy, save_progress)
         return Erasure(self._engine_system, self._engine_policy, save_progress, self._engine_pace)
@@ -269,11 +268,11 @@ class _Parts:
 
     def __init__(self, task: Task) -> None:
         self.task_id = task.task_id
-        self.held: list[Copied] = []
+        self.held: list[CopiedRecord] = []
         self.parts = 0
         self._counts = Counter[str]()
 
-    def add(self, record: Copied) -> None:
+    def add(self, record: CopiedRecord) -> None:
         self.held.append(record)
         self._counts[record.category] += 1
 
@@ -308,7 +307,7 @@ def _with_coverage(coverage: Coverage, result: Result) -> Result:
     if reason is not None and not categories:
         return NotSearched(result.task_id, reason)
     # After a store was replaced, the categories of earlier matches are unknown.
-    said = None if result.uncounted else categories
+    said = None if result.count_unknown else categories
     return replace(result, not_searched=reason, categories=said, by_account=coverage.by_account or None)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from shared.domain.errors import BlastRadius, ForeignHit
+from shared.domain.errors import LimitExceeded, WrongPersonMatch
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome, Unsearched
 from shared.systems.contract import COPY_FIRST, Checkpoint, NotSearched, Receipt, Result, Task
@@ -65,15 +65,15 @@ _NARROWER: Final[Sequence[Callable[[Task], Task]]] = (_stated_alone, _reached_by
 
 def _of_others(result: Result) -> bool:
     """Whether the search has met other people."""
-    several = isinstance(result, BlastRadius) and result.exceeded and result.exceeded.limit is Limit.MAX_PEOPLE
-    return bool(several) or isinstance(result, ForeignHit)
+    several = isinstance(result, LimitExceeded) and result.exceeded and result.exceeded.limit is Limit.MAX_PEOPLE
+    return bool(several) or isinstance(result, WrongPersonMatch)
 
 
 def _left(task: Task) -> Result:
     """Returns the result where no identity is left to search by; a person finds the rest."""
     if task.operation is Operation.LOCATE:
         return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-    return NotSearched(task.task_id, Unsearched.HELD_BY_OTHERS)
+    return NotSearched(task.task_id, Unsearched.SHARED_IDENTIFIER)
 
 
 def _in_part(task: Task, result: Result) -> Result:
@@ -81,4 +81,4 @@ def _in_part(task: Task, result: Result) -> Result:
     partly = task.operation is not Operation.LOCATE and isinstance(result, Receipt)
     if not partly or not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
         return result
-    return replace(result, not_searched=Unsearched.HELD_BY_OTHERS)
+    return replace(result, not_searched=Unsearched.SHARED_IDENTIFIER)

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from shared.domain.errors import DoneBefore, Refused, ResidueFound, Unavailable, Withdrawn
+from shared.domain.errors import DataStillPresent, DoneBefore, Refused, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import Policy
@@ -155,7 +155,7 @@ class StepUnit(Unit, Protocol):
         """Returns when to look again at records that are still shown, some of which are erased again.
 
         Raises:
-            ResidueFound: they have been shown for too long
+            DataStillPresent: they have been shown for too long
         """
 
     def must_be_whole(self, journal: Journal) -> None:
@@ -185,7 +185,7 @@ class Moments:
     def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
         """Raises: erased records disappear immediately there, so a record that is still shown was not erased."""
         system, count = journal.task.system, len([*shown])
-        raise ResidueFound(f"{system} still shows {count} of {name} after their erasure")
+        raise DataStillPresent(f"{system} still shows {count} of {name} after their erasure")
 
     def must_be_whole(self, journal: Journal) -> None:
         """Raises nothing: everything can be erased."""
@@ -361,7 +361,9 @@ class Stepwise:
             raise refused
         if again and fresh:
             if journal.noted.rounds >= limits.rounds:
-                raise ResidueFound(f"{self._system.name} has new records of the subject each time that it is searched")
+                raise DataStillPresent(
+                    f"{self._system.name} has new records of the subject each time that it is searched"
+                )
             journal.noted.rounds += 1
         await self._restrict(made)
         journal.noted.kept = (*made.kept(marked=True), *journal.noted.unseen)
@@ -399,7 +401,7 @@ class Stepwise:
         for record in await self._unit.again([*marked.values()]):
             for flag, before in wanted:
                 if before.name == record.name and planning.is_unset(record, FLAGS.index(flag)):
-                    raise ResidueFound(f"{self._system.name} took a restriction and does not show it")
+                    raise DataStillPresent(f"{self._system.name} took a restriction and does not show it")
             made.found.records[record.name] = replace(made.found.records[record.name], record=record)
 
     async def _reduce(self, task: Task) -> None:
@@ -411,7 +413,7 @@ class Stepwise:
         now = await self._unit.again([mine.record for mine in made.reduced])
         mine = (replace(made.found.records[record.name], record=record) for record in now)
         if any(planning.is_more(each, made.stays[each.record.name]) for each in mine):
-            raise ResidueFound(f"{self._system.name} took a reduction and does not show it")
+            raise DataStillPresent(f"{self._system.name} took a reduction and does not show it")
 
     async def _search_again(self, task: Task) -> None:
         """Searches again by the identities; records that arrived meanwhile are erased too."""

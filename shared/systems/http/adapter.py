@@ -18,6 +18,7 @@ from shared.systems.http.paths import each_at
 from shared.systems.http.session import Session, pages_of
 from shared.systems.http.settings import DeclaredHttpSettings, path_of
 from shared.systems.http.system import HttpSystem, HttpUnit, Search, spelled
+from shared.systems.protocols import Tried
 from shared.systems.states import Telling
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
@@ -48,10 +49,10 @@ class HttpAdapter(Served):
         """Closes the connections."""
         await self._session.close()
 
-    async def inspect(self) -> Sequence[str]:
+    async def inspect(self) -> Sequence[Tried]:
         """Sends the request of ``check``; raises what a task would get."""
         await self._session.ask(self._declaration.check, {})
-        return ()
+        return [Tried("access", "request of check")]
 
     @property
     def calls(self) -> int:

@@ -15,9 +15,9 @@ from uuid import UUID
 from shared.domain.clock import Clock
 from shared.domain.errors import (
     AnswerMalformed,
+    DataStillPresent,
     NotSupported,
     Refused,
-    ResidueFound,
     SystemRefused,
     Unavailable,
 )
@@ -188,7 +188,7 @@ class Steps:
         """Returns when to verify records again that are still shown, and which are erased once more.
 
         Raises:
-            ResidueFound: they have been shown for too long.
+            DataStillPresent: they have been shown for too long.
         """
         resource, now = self._resources[name], self._clock.now()
         verify = resource.verify
@@ -196,7 +196,7 @@ class Steps:
             raise TypeError("that place is not verified")
         passed = now - journal.noted.looked.setdefault(name, now)
         if passed > verify.within:
-            raise ResidueFound(f"{self._system} says that a {name} was erased, and shows it after {verify.within}")
+            raise DataStillPresent(f"{self._system} says that a {name} was erased, and shows it after {verify.within}")
         # If every look by id shows a record as gone, the search index may lag behind.
         all_gone = all(each.gone for each in journal.of_place(name))
         if not all_gone and not any(step.job for step in resource.erase):

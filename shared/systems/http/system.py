@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 from uuid import UUID
 
 from shared.domain.clock import Clock
-from shared.domain.errors import AnswerMalformed, ColumnUnmapped, ForeignHit, NotSupported
+from shared.domain.errors import AnswerMalformed, ColumnUnmapped, NotSupported, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import Operation
 from shared.systems.contract import Task
@@ -103,7 +103,7 @@ class Search:
         """Yields every record of the subject once, page by page; holds only records with records below.
 
         Raises:
-            ForeignHit: the search also returns records of others, and the declaration does not say to count them.
+            WrongPersonMatch: the search also returns records of others, and the declaration does not say to count them.
         """
         seen, held = set[Name](), dict[str, list[Hit]]()
         self.others[task.task_id] = 0
@@ -145,7 +145,7 @@ class Search:
         if theirs is not None:
             return Hit(task, name, number, record, above, by, theirs)
         if find.foreign == "refuse":
-            raise ForeignHit(f"{self._system} found a {name} of another person too; nothing was done")
+            raise WrongPersonMatch(f"{self._system} found a {name} of another person too; nothing was done")
         self.others[task.task_id] += find.foreign == "count"
         return None
 

@@ -9,11 +9,11 @@ import httpx
 from pydantic import JsonValue
 
 from shared.domain.clock import Clock
-from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Withdrawn
+from shared.domain.errors import DataStillPresent, LimitExceeded, Refused, Withdrawn, WrongPersonMatch
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import OnErasure
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
 from shared.systems.engine.stepwise import Later, apart
 from shared.systems.opendsr.processor import (
     Processor,
@@ -26,6 +26,7 @@ from shared.systems.opendsr.processor import (
     subject_request_id,
 )
 from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.protocols import Tried
 
 
 class _Asking(NamedTuple):
@@ -70,10 +71,10 @@ class OpenDsrAdapter:
             knows_no_states=True,
         )
 
-    async def inspect(self) -> Sequence[str]:
+    async def inspect(self) -> Sequence[Tried]:
         """Asks what it supports; raises what a task would be answered."""
         await self._processor.discover()
-        return ()
+        return [Tried("access", "discovery")]
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -110,13 +111,13 @@ class OpenDsrAdapter:
             self._must_be_few(task, found)
             await self._ask(asking, RequestType.ERASURE, "erase")
             if remaining := self._count(await self._ask(asking, RequestType.ACCESS, "after")):
-                raise ResidueFound(f"{self._system} says completed, and asked again it found {remaining} results")
+                raise DataStillPresent(f"{self._system} says completed, and asked again it found {remaining} results")
         except Withdrawn:
             raise
         except Refused as refused:
             # A retry needs new ids: for the same ids the processor returns the same completed requests.
             # After a confirmed limit the results are counted again.
-            again: dict[str, JsonValue] = {"found": None} if isinstance(refused, BlastRadius) else {}
+            again: dict[str, JsonValue] = {"found": None} if isinstance(refused, LimitExceeded) else {}
             await save({task.task_id: {"round": task.round + 1, **again}})
             raise
         return Receipt(task.task_id, TaskOutcome.ERASED, found=found, changed=found)
@@ -141,7 +142,7 @@ class OpenDsrAdapter:
         if status.results_url is None:
             raise Refused(f"{self._system} found results and gives no results_url to fetch them from")
         records = tuple(
-            Record(
+            CopiedRecord(
                 category, self._system, data, self._settings.portable, named_in(data, task.identities, self._settings)
             )
             for category, data in await self._results(task, status.results_url, found)
@@ -156,7 +157,7 @@ class OpenDsrAdapter:
     async def _results(self, task: Task, address: str, count: int) -> list[tuple[str, dict[str, JsonValue]]]:
         results = await self._processor.results(address, count)
         if any(is_foreign(data, task.identities, self._settings) for _, data in results):
-            raise ForeignHit(f"{self._system} found another person too; nothing was done")
+            raise WrongPersonMatch(f"{self._system} found another person too; nothing was done")
         return results
 
     async def _ask(self, asking: _Asking, kind: RequestType, purpose: str) -> Status:

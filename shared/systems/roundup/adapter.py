@@ -8,20 +8,19 @@ from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity
 from shared.domain.policy import OnErasure, Other, Policy, read_policy
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, Result, Task
-from shared.systems.contract import Record as Copied
+from shared.systems.contract import Checkpoint, CopiedRecord, Result, Task
 from shared.systems.engine.copying import Copies
 from shared.systems.engine.ownership import Mine
 from shared.systems.engine.records import Span
 from shared.systems.engine.serving import Served
-from shared.systems.protocols import HandOver
+from shared.systems.protocols import HandOver, Tried
 from shared.systems.roundup.copies import CATEGORIES, HISTORY
 from shared.systems.roundup.escalation import escalate
 from shared.systems.roundup.people import USER, Person
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.roundup.system import MARKS, Scope, TicketSystem, TicketUnit
 from shared.systems.roundup.tracker import RESOLVED, ROWS, Tracker
-from shared.systems.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.systems.sweepable import Counted, Dated, Due, Exemptions, GoOn, Swept
 
 
 class _Call(Served):
@@ -38,9 +37,9 @@ class _Call(Served):
 class _AsRead(Copies):
     """The system itself has written down what its records say: what they hide is in their history, too."""
 
-    def record(self, mine: Mine) -> Copied:
+    def record(self, mine: Mine) -> CopiedRecord:
         read = mine.record.ref
-        if not isinstance(read, Copied):
+        if not isinstance(read, CopiedRecord):
             raise TypeError("a record was read without what it says")
         return read
 
@@ -77,11 +76,11 @@ class RoundupAdapter:
         """Closes the connections."""
         await self._tracker.close()
 
-    async def inspect(self) -> Sequence[str]:
+    async def inspect(self) -> Sequence[Tried]:
         """Signs in, and calls one of the privacy routes; raises what a task would be answered."""
         await self._tracker.search("user", "id", id=["0"])
         await self._tracker.of_records("history", {}, ROWS)
-        return ()
+        return [Tried("access", "search of users, route of histories")]
 
     def _system(self, scope: Scope, save_progress: Checkpoint = _nothing_to_note) -> TicketSystem:
         shows_others = Other.WRITERS not in self._policy.redacts("ticket")
@@ -143,10 +142,10 @@ class RoundupAdapter:
         field = self._settings.resolved_on
         return (Dated("issue", CATEGORIES["issue"], {RESOLVED: field}),) if field else ()
 
-    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]:
         """Counts the due tickets."""
         return await _Call(self._system("desk"), self._policy).count(due, spared)
 
-    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Lets each go, with its messages, its files and their history."""
         return await _Call(self._system("desk"), self._policy).sweep(due, spared, go_on)

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from shared.domain.policy import Other
 from shared.domain.release import WITHHELD, Match, withholds
-from shared.systems.contract import Record
+from shared.systems.contract import CopiedRecord
 from shared.systems.roundup.tracker import RESOLVED, Item, Links, Past
 
 CATEGORIES: Final[Mapping[str, str]] = {
@@ -65,7 +65,7 @@ def copy(
     *,
     resolved_on: str | None = None,
     content: bytes | None = None,
-) -> Record:
+) -> CopiedRecord:
     """A record of one of these people, who are one subject; ``content``: the bytes of a file."""
     own = _owner(classname, item) in people
     data: dict[str, JsonValue] = {"id": str(item["id"])}
@@ -76,7 +76,7 @@ def copy(
     if content is not None:
         data["content_base64"] = b64encode(content).decode()
     resolved = instant(item.get(resolved_on)) if resolved_on and classname == "issue" else None
-    return Record(
+    return CopiedRecord(
         *(CATEGORIES[classname], system, data, own or classname not in _BY_ANYONE, matched),
         not_provided=_NOT_PROVIDED.get(classname, ()),
         anchors={RESOLVED: resolved} if resolved else {},
@@ -85,7 +85,7 @@ def copy(
 
 def history(
     system: str, name: tuple[str, str], said: Sequence[Past], people: Collection[str], matched: tuple[Match, ...]
-) -> Iterator[Record]:
+) -> Iterator[CopiedRecord]:
     """The history of a record of these people, the latest first.
 
     What it said while it was another person's is withheld (Art. 15(4)), and so is who of other people changed it.
@@ -102,7 +102,7 @@ def history(
         data |= {"changed_at": moment.isoformat() if moment else at, "changed_by": by, "change": done, "former": former}
         hidden = {"changed_by": Other.OTHERS} if by == WITHHELD else {}
         hidden |= {"former": Other.OTHERS} if withholds({"former": former}) else {}
-        yield Record(HISTORY, system, data, by == "you", matched, hidden=hidden)
+        yield CopiedRecord(HISTORY, system, data, by == "you", matched, hidden=hidden)
 
 
 def _were_theirs(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from shared.domain.errors import AnswerMalformed, Refused, ResidueFound, Unavailable
+from shared.domain.errors import AnswerMalformed, DataStillPresent, Refused, Unavailable
 from shared.systems.contract import Checkpoint, Result
 from shared.systems.engine.stepwise import Going, Journal, Standing
 from shared.systems.roundup.tracker import (
@@ -123,9 +123,9 @@ class Overwriting:
             each.gone = said is not None and not unlike(said, blank(each.place, str(each.id), closed))
             kept += not each.gone
         if kept:
-            return ResidueFound(f"after the erasure {kept} records of {system} still hold their data")
+            return DataStillPresent(f"after the erasure {kept} records of {system} still hold their data")
         if lines:
-            return ResidueFound(f"the history of {system} still has {lines} rows of these records")
+            return DataStillPresent(f"the history of {system} still has {lines} rows of these records")
         return None
 
 

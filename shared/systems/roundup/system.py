@@ -17,8 +17,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.release import Match
 from shared.domain.rights import Right
 from shared.domain.text import nfc
-from shared.systems.contract import Checkpoint, Result, Task
-from shared.systems.contract import Record as Copied
+from shared.systems.contract import Checkpoint, CopiedRecord, Result, Task
 from shared.systems.engine.records import (
     Applied,
     Change,
@@ -160,7 +159,7 @@ class _Theirs:
                     found.setdefault((kind, one), {}).setdefault(task_id, owner)
         return found
 
-    def record(self, name: Name, task_id: UUID, owner: str, read: Copied | None = None) -> Record:
+    def record(self, name: Name, task_id: UUID, owner: str, read: CopiedRecord | None = None) -> Record:
         """A record that belongs to a user."""
         kind, one = name
         if kind == "user":
@@ -429,7 +428,7 @@ def _unproven(task: Task, one: str) -> Record:
     return Record(USER, (one,), whose={task.task_id: False})
 
 
-def _change(name: Name, n: int, task_id: UUID, read: Copied | None = None) -> Record:
+def _change(name: Name, n: int, task_id: UUID, read: CopiedRecord | None = None) -> Record:
     """A row of the history of a record."""
     led: tuple[int, Key] = (_SHOWN.index(name[0]), (name[1],))
     return Record(_CHANGE, (*name, n), parents=(led,), ref=read, whose={task_id: True})

@@ -12,6 +12,7 @@ from shared.systems.capabilities import Capabilities
 from shared.systems.engine.claims import REACHED
 from shared.systems.engine.records import Record
 from shared.systems.engine.serving import Served
+from shared.systems.protocols import Tried
 from shared.systems.sql import check
 from shared.systems.sql.declaration import Table
 from shared.systems.sql.settings import SqlSettings
@@ -37,8 +38,8 @@ class SqlAdapter(Served):
         """Closes the connections."""
         await self._system.close()
 
-    async def inspect(self) -> Sequence[str]:
-        """Returns everything in which the store differs from its declaration, is not prepared, or denies access."""
+    async def inspect(self) -> Sequence[Tried]:
+        """Tries each operation on no row; see ``check.inspect``."""
         return await check.inspect(self._system)
 
     async def forget(self) -> None:

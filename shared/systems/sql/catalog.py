@@ -44,7 +44,6 @@ class SeenColumn:
     nullable: bool = True
     loose: bool = False
     generated: bool = False
-    readable: bool = True
     writable: bool = True
     full_type: str = ""
     any_case: bool = False
@@ -63,8 +62,6 @@ class Relation:
     primary_key: tuple[str, ...] = ()
     unique: frozenset[frozenset[str]] = frozenset()
     changeable: bool = True
-    insertable: bool = True
-    deletable: bool = True
     reachable: bool = True
     hiding: bool = False
     partitions: int = 0

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from shared.domain.errors import ForeignHit
+from shared.domain.errors import WrongPersonMatch
 from shared.systems.engine.records import FLAGS, Applied, Change, Key, Kind, Name, Record, Tied
 from shared.systems.sql.catalog import Catalog, DatasetOutdated, Reference, References
 from shared.systems.sql.declaration import PEOPLE, Anonymisation
@@ -80,7 +80,7 @@ class Changing:
             keyed = of_some.keyed(table.key_columns, some)
             n = await self._connection.execute(f"{what} WHERE {keyed}", *of_some.values)
             if n > len(some):
-                raise ForeignHit(f"{table.name}: its primary key does not tell rows apart; nothing was done")
+                raise WrongPersonMatch(f"{table.name}: its primary key does not tell rows apart; nothing was done")
             met += n
         return met
 

@@ -1,105 +1,265 @@
-"""Lists everything in which a store differs from its dataset, with a remedy, without reading personal data."""
+"""Tries each operation of a dataset on no row of its store, and names what is missing with the line to paste."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+# ruff: noqa: S608 - names are quoted, and no value of a request is in a statement
 
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from shared.domain.errors import Refused, SignInRefused
 from shared.domain.policy import OnErasure, Policy
-from shared.systems.sql.catalog import Catalog, References, Relation, arranged, named_in, of_one_person
+from shared.systems.protocols import Tried
+from shared.systems.sql.catalog import Catalog, Reference, References, Relation, arranged, named_in, of_one_person
 from shared.systems.sql.dataset import SIDE, Dataset, led_to
-from shared.systems.sql.declaration import Table
-from shared.systems.sql.server import Connection, Place, Server
+from shared.systems.sql.declaration import Column, Table
+from shared.systems.sql.server import Connection, Place, Server, Statement
 from shared.systems.sql.system import SqlSystem
 
 
-async def inspect(system: SqlSystem) -> list[str]:
-    """Returns what is wrong, a sentence for each table and kind of mistake; empty where all is as declared.
+async def inspect(system: SqlSystem) -> list[Tried]:
+    """Tries each operation on no row, in a transaction that is rolled back; returns how, and what is missing.
 
     Raises:
         Refused: the store is not prepared, or refers to its declared tables from one that is not declared.
     """
     server, dataset = system.server, system.dataset
-    async with server.connection() as connection:
+    async with server.connection() as connection, _undone(connection):
         role = await server.role(connection)
         catalog = await server.catalog(connection, named_in(dataset, server.namespace).keys())
-        wrong = [each async for each in _faults(server, connection, role, dataset, catalog)]
-    if not wrong:
+        trial = _Trial(server, connection, role, catalog.references)
+        tried = [each for name in dataset.tables for each in await trial.table(dataset.tables[name], catalog, name)]
+        tried += await trial.side(dataset.restrict, catalog) if dataset.restrict else ()
+    if not any(each.missing for each in tried):
         async with system.unit():
             references = arranged(dataset, server.namespace, catalog.references)
         references.refuse_undeclared(dataset.name)
-        wrong = [*_unkept(references, dataset.tables)]
-    return wrong
+        tried += [Tried("erase", "foreign keys", says) for says in _unkept(references, dataset.tables)]
+    return tried
 
 
-async def _faults(
-    server: Server, connection: Connection, role: str, dataset: Dataset, catalog: Catalog
-) -> AsyncIterator[str]:
-    side = dataset.restrict
-    for name, table in dataset.tables.items():
-        place = (server.namespace, name)
+class _UndoneError(Exception):
+    """Rolls a trial back."""
+
+
+@asynccontextmanager
+async def _undone(connection: Connection) -> AsyncIterator[None]:
+    with suppress(_UndoneError):
+        async with connection.transaction():
+            yield
+            raise _UndoneError
+
+
+class _Trial:
+    """Runs the statements of each operation on no row, each in a savepoint."""
+
+    def __init__(
+        self, server: Server, connection: Connection, role: str, references: Collection[Reference] = ()
+    ) -> None:
+        self._server, self._connection, self._role, self._references = server, connection, role, references
+
+    async def table(self, table: Table, catalog: Catalog, name: str) -> list[Tried]:
+        """Tries every operation on the columns that a table has."""
+        place = (self._server.namespace, name)
         relation = catalog.relations.get(place)
         if relation is None or not relation.columns:
-            yield _nowhere(place, server)
-            continue
-        ends = table.on_erase == "delete" or table.parties or (table.anchors and not table.anonymise)
-        deletable = not ends or await server.may_delete(connection, relation)
-        for fault in faults_of(table, relation, role, server, deletable=deletable):
-            yield fault
-    if side and (found := catalog.relations.get((server.namespace, side))):
-        for fault in _absent(f"{server.namespace}.{side}", {*SIDE} - found.columns.keys(), "restrict"):
-            yield fault
-        readable = all(each.readable for each in found.columns.values())
-        if not (found.insertable and readable and await server.may_delete(connection, found)):
-            yield _grant("SELECT, INSERT, DELETE", found.place, role, server)
-    elif side:
-        yield _nowhere((server.namespace, side), server)
+            return [self._nowhere(place)]
+        tried = [*_described(table, relation, self._role, self._server)]
+        there = [name for name in table.columns if name in relation.columns]
+        tried += await self._columns("locate", relation, "SELECT", there, self._reads(table, relation))
+        for operation, values in written(table).items():
+            theirs = {name: value for name, value in values.items() if name in relation.columns}
+            tried += await self._writes(operation, table, relation, theirs)
+        if table.on_erase == "delete" or table.parties or (table.anchors and not table.anonymise):
+            tried.append(await self._whole("erase", relation, "DELETE", self._deletes(place)))
+        tried += self._foreign(table, relation)
+        return tried
+
+    async def side(self, name: str, catalog: Catalog) -> list[Tried]:
+        """Tries to read, add and remove entries of the side table."""
+        place = (self._server.namespace, name)
+        if (relation := catalog.relations.get(place)) is None:
+            return [self._nowhere(place)]
+        if absent := [*_absent(relation.place, {*SIDE} - relation.columns.keys(), "restrict")]:
+            return absent
+        shown, written = _listed(SIDE, self._server), self._server.place(place)
+        statements = {
+            "SELECT": f"SELECT {self._server.shown(relation, [*relation.columns])} FROM {written} t WHERE FALSE",
+            "INSERT": f"INSERT INTO {written} ({shown}) SELECT {shown} FROM {written} WHERE FALSE",
+            "DELETE": self._deletes(place),
+        }
+        return [await self._whole("restrict", relation, right, each) for right, each in statements.items()]
+
+    def _nowhere(self, place: Place) -> Tried:
+        hidden = ", or this user may do nothing in it" if self._server.hides else ""
+        shown = ".".join(place)
+        says = f"{shown} is declared and does not exist{hidden}: correct its name, or the namespace of the table"
+        return Tried("locate", f"SELECT {shown}", says)
+
+    def _deletes(self, place: Place) -> str:
+        return f"DELETE FROM {self._server.place(place)} WHERE FALSE"
+
+    def _reads(self, table: Table, relation: Relation) -> "_Say":
+        """Returns the search of a table for a value that no row has, by each column that finds rows."""
+        server = self._server
+        near = {name: Column.model_validate({"class": "T"}) for _, join in table.joins for name in join.on}
+
+        def say(names: Sequence[str], statement: Statement) -> str:
+            shown, found = server.shown(relation, names), list[str]()
+            for name, column in {**near, **table.searched}.items():
+                if name in names:
+                    type_ = "text" if column.match == "lower" else relation.types[name]
+                    found.append(statement.among(server.compared(relation, name, column), [None], type_))
+            return f"SELECT {shown} FROM {server.place(relation.place)} t WHERE {' OR '.join(found) or 'FALSE'}"
+
+        return say
+
+    async def _writes(
+        self, operation: str, table: Table, relation: Relation, values: Mapping[str, str | None]
+    ) -> list[Tried]:
+        """Tries to write values, and names those that a column cannot hold."""
+        server, place, drawn = self._server, relation.place, _drawn(table, relation, self._server)
+        wrong = []
+        for name, value in values.items():
+            if name not in drawn and value is not None:
+                statement = Statement(server)
+                said = server.assigned(statement, relation, name, value)
+                if (why := await self._refused(said, statement)) and not isinstance(why, SignInRefused):
+                    wrong.append(f"{_shown(place)} cannot hold {value!r} in {name} ({why}): correct the dataset")
+            if drawn.get(name, "") is None:
+                wrong.append(f"anonymous of {name} does not fit {relation.types[name]}: correct the dataset")
+        fixed = {name for name in values if not relation.columns[name].nullable}
+        if operation == "erase" and (stuck := sorted(_emptied(table) & fixed)):
+            wrong.append(
+                f"{_shown(place)} keeps rows without {', '.join(stuck)}, which may not be NULL: write blank = another"
+                " value"
+            )
+        if wrong:
+            return [Tried(operation, f"UPDATE {_shown(place)}", says) for says in wrong]
+
+        def say(names: Sequence[str], statement: Statement) -> str:
+            typed = ((n, drawn.get(n) or server.typed(statement, values[n], relation.types[n])) for n in names)
+            assigned = ", ".join(f"{server.quoted(name)} = {value}" for name, value in typed)
+            return f"UPDATE {server.place(place)} t SET {assigned} WHERE FALSE"
+
+        return await self._columns(operation, relation, "UPDATE", [*values], say)
+
+    def _foreign(self, table: Table, relation: Relation) -> Iterator[Tried]:
+        """Yields foreign keys that no erasure would satisfy."""
+        emptied = {name: table.columns[name].blank for name in written(table).get("erase", ()) if name in table.columns}
+        for key in self._references:
+            if key.child == relation.place and (bad := sorted(n for n in key.columns if emptied.get(n) is not None)):
+                says = (
+                    f"{_shown(key.child)} refers to {_shown(key.parent)} by {', '.join(bad)}, and blank is no key there"
+                )
+                yield Tried("erase", f"UPDATE {_shown(key.child)}", f"{says} ({key.name}): write no blank")
+            if key.parent == relation.place and key.lets_go and not key.nullable:
+                says = f"{_shown(key.child)} may not lose its reference ({key.name}, SET NULL of a column NOT NULL)"
+                yield Tried("erase", f"DELETE {_shown(key.parent)}", f"{says}: let its owner correct the foreign key")
+
+    async def _columns(
+        self, operation: str, relation: Relation, right: str, names: Sequence[str], say: "_Say"
+    ) -> list[Tried]:
+        """Tries a statement about columns; where it is refused, about each of them, to name those that lack a right."""
+        how, statement = f"{right} {_shown(relation.place)}", Statement(self._server)
+        if not names or (why := await self._refused(say(names, statement), statement)) is None:
+            return [Tried(operation, how)] if names else []
+        lacking = []
+        for name in names:
+            statement = Statement(self._server)
+            if isinstance(await self._refused(say([name], statement), statement), SignInRefused):
+                lacking.append(name)
+        if not lacking:
+            return [
+                Tried(operation, how, f"{_shown(relation.place)} was tried on no row, and {why}: correct the dataset")
+            ]
+        return [Tried(operation, how, *self._grant(f"{right} ({_listed(sorted(lacking), self._server)})", relation))]
+
+    async def _whole(self, operation: str, relation: Relation, right: str, said: str) -> Tried:
+        how = f"{right} {_shown(relation.place)}"
+        match await self._refused(said, Statement(self._server)):
+            case None:
+                return Tried(operation, how)
+            case SignInRefused():
+                return Tried(operation, how, *self._grant(right, relation))
+            case why:
+                return Tried(operation, how, f"{_shown(relation.place)} was tried on no row, and {why}")
+
+    async def _refused(self, said: str, statement: Statement) -> Refused | None:
+        await self._connection.execute("SAVEPOINT trial")
+        try:
+            with self._server.translated():
+                await self._connection.execute(said, *statement.values)
+        except Refused as refused:
+            return refused
+        finally:
+            await self._connection.execute("ROLLBACK TO SAVEPOINT trial")
+        return None
+
+    def _grant(self, right: str, relation: Relation) -> tuple[str, str]:
+        return _NOT_ALLOWED, f"GRANT {right} ON {self._server.place(relation.place)} TO {self._role}"
 
 
-def _nowhere(place: Place, server: Server) -> str:
-    hidden = ", or this user may do nothing in it" if server.hides else ""
-    return f"{'.'.join(place)} is declared and does not exist{hidden}: correct its name, or the namespace of the table"
+_Say = Callable[[Sequence[str], Statement], str]
+_NOT_ALLOWED = "this role may not do what is declared"
 
 
-def faults_of(table: Table, relation: Relation, role: str, server: Server, *, deletable: bool) -> Iterator[str]:
-    """Yields in what a table that is there is not as declared; ``role`` is quoted already."""
+def _described(table: Table, relation: Relation, role: str, server: Server) -> Iterator[Tried]:
+    """Yields what no statement would find: hidden rows, and columns that only one side knows; ``role`` is quoted."""
     schema, name = relation.place
-    shown, written = f"{schema}.{name}", server.place(relation.place)
+    shown, written = _shown(relation.place), server.place(relation.place)
+    how = f"SELECT {shown}"
     if not relation.reachable:
-        grant = f"GRANT USAGE ON SCHEMA {server.quoted(schema)} TO {role}"
-        yield f"this role may not reach {shown}: let the owner run {grant}"
-    if relation.hiding:
-        yield (
-            f"row security may hide rows of {shown} from this role, so no erasure could be verified: let the"
-            f" owner run CREATE POLICY dsr ON {written} TO {role} USING (true) WITH CHECK (true), and none restrict it"
+        yield Tried(
+            "locate",
+            how,
+            f"this role may not reach {shown}",
+            f"GRANT USAGE ON SCHEMA {server.quoted(schema)} TO {role}",
         )
-    yield from _absent(shown, table.columns.keys() - relation.columns.keys(), f"{name}.columns")
+    if relation.hiding:
+        says = f"row security may hide rows of {shown} from this role, so no erasure could be verified"
+        yield Tried("locate", how, says, f"CREATE POLICY dsr ON {written} TO {role} USING (true) WITH CHECK (true)")
+    yield from _absent(relation.place, table.columns.keys() - relation.columns.keys(), f"{name}.columns")
     if strange := sorted(relation.columns.keys() - table.columns.keys()):
-        yield f"{shown} has columns that the dataset does not classify: {', '.join(strange)}; give each a class"
-    declared = {name: relation.columns[name] for name in table.columns if name in relation.columns}
-    if unreadable := sorted(name for name, may in declared.items() if not may.readable):
-        yield _grant(f"SELECT ({_listed(unreadable, server)})", relation.place, role, server)
-    if fixed := sorted(name for name in _changed(table) if name in declared and not declared[name].writable):
-        yield _grant(f"UPDATE ({_listed(fixed, server)})", relation.place, role, server)
-    full = {name for name, may in declared.items() if not may.nullable and table.columns[name].blank is None}
-    if stuck := sorted(_reduced(table) & full):
-        yield f"{shown} keeps rows without {', '.join(stuck)}, which may not be NULL: write blank = another value"
-    if not deletable:
-        yield _grant("DELETE", relation.place, role, server)
+        says = f"{shown} has columns that the dataset does not classify: {', '.join(strange)}; give each a class"
+        yield Tried("locate", how, says)
 
 
-def _absent(place: str, columns: Collection[str], where: str) -> Iterator[str]:
+def _absent(place: Place, columns: Collection[str], where: str) -> Iterator[Tried]:
     if columns:
-        yield f"{place} has no column {', '.join(sorted(columns))}, which {where} declares: correct the dataset"
+        says = (
+            f"{_shown(place)} has no column {', '.join(sorted(columns))}, which {where} declares: correct the dataset"
+        )
+        yield Tried("locate", f"SELECT {_shown(place)}", says)
 
 
-def _changed(table: Table) -> set[str]:
-    """Returns the columns that are certainly written: by switches, corrections, and what blanking empties."""
-    switches = {each.column for each in table.switches if each}
-    written = {name for name, column in table.columns.items() if column.rectifies}
-    fields = (each for party in table.parties or (None,) for each in table.fields_of(party).items())
-    blanked = {name for name, column in fields if column.personal == "A"} if table.on_erase == "blank" else set()
-    blanked |= _reduced(table)
+def written(table: Table) -> Mapping[str, Mapping[str, str | None]]:
+    """Returns the values that each operation writes into columns; of a correction NULL."""
+    restrict, suppress, kept = ({each.column: each.word} if each else {} for each in table.switches)
+    gone = _reduced(table) | (table.blanked if table.on_erase == "blank" else set())
     if each := table.anonymise:
-        blanked |= {*each.blank, *each.redraw, *each.coarsen, *each.rare}
-    return switches | written | blanked
+        gone |= {*each.blank, *each.rare, *each.redraw, *each.coarsen}
+    return {
+        "restrict": restrict,
+        "suppress": suppress,
+        "rectify": {name: None for name, column in table.columns.items() if column.rectifies},
+        "erase": {name: table.columns[name].blank for name in sorted(gone)} | kept,
+    }
+
+
+def _emptied(table: Table) -> set[str]:
+    """Returns the columns that become NULL in rows that stay."""
+    gone = _reduced(table) | (table.blanked if table.on_erase == "blank" else set())
+    gone |= {*table.anonymise.blank, *table.anonymise.rare} if table.anonymise else set()
+    return {name for name in gone - {table.mark} if table.columns[name].blank is None}
+
+
+def _drawn(table: Table, relation: Relation, server: Server) -> dict[str, str | None]:
+    """Returns the expressions that anonymise columns; None where the type of the column has none."""
+    if (each := table.anonymise) is None:
+        return {}
+    drawn = {name: server.drawn(relation.types[name]) for name in each.redraw if name in relation.types}
+    return drawn | {
+        name: server.cut(server.column(name), unit, relation.types[name]) for name, unit in each.coarsen.items()
+    }
 
 
 def _reduced(table: Table) -> set[str]:
@@ -113,9 +273,8 @@ def _listed(names: Iterable[str], server: Server) -> str:
     return ", ".join(map(server.quoted, names))
 
 
-def _grant(right: str, place: Place, role: str, server: Server) -> str:
-    grant = f"GRANT {right} ON {server.place(place)} TO {role}"
-    return f"this role may not do what is declared: let the owner run {grant}"
+def _shown(place: Place) -> str:
+    return ".".join(place)
 
 
 def _unkept(references: References, tables: Mapping[str, Table]) -> Iterator[str]:

@@ -158,7 +158,7 @@ class Switch(NamedTuple):
 
 
 class Party(Declared):
-    """A person in a row of several; ``nobody``: values that identify no one, next to NULL.
+    """A person in a row of several; ``placeholders``: values that identify no one, next to NULL.
 
     ``belongs_to``: joins that lead to a row of theirs, where this row does not name them. ``withheld``: by column, the
     words that hide nothing; any other word hides, as in a ``Privacy`` header (RFC 3323). ``seen_by``: the parties that
@@ -166,7 +166,7 @@ class Party(Declared):
     dialled party is the one reached.
     """
 
-    nobody: tuple[str, ...] = ("",)
+    placeholders: tuple[str, ...] = ("",)
     belongs_to: tuple[Join, ...] = ()
     withheld: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict, max_length=1)
     seen_by: tuple[str, ...] | None = None
@@ -177,7 +177,8 @@ class Keep(Declared):
     """The columns that stay of a kept row, by field of the rule.
 
     A field without columns is declared with ``[]``, so that a misspelt name blanks nothing. ``bill_of``: the party
-    whose bill needs the row; other parties are no longer found by it (REQ-R5). ``mark``: the column that marks kept
+    whose bill needs the row; other parties are no longer found by it (REQ-R5), and rules of a country go by the country
+    of this party's number. ``mark``: the column that marks kept
     rows, here or in a table that these lead to.
     """
 

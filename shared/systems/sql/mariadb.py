@@ -6,7 +6,7 @@ Every value is a parameter of a statement that the server prepares, so nothing t
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, ClassVar, Self
@@ -21,8 +21,6 @@ from shared.systems.engine.records import Collided, Key
 from shared.systems.sql.catalog import DATE, UNSIGNED, ZONED, ZONELESS, Catalog, Reference, Relation, SeenColumn
 from shared.systems.sql.declaration import Column
 from shared.systems.sql.server import MARIADB, Connection, Looked, Place, Server, Statement, StoreUnprepared
-
-# ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
 _CONNECT_SECONDS = 10
 _OF_BOTH = {
@@ -228,6 +226,14 @@ class Maria(Server):
         while self._idle:
             await self._idle.pop().close()
 
+    def translated(self) -> AbstractContextManager[None]:
+        return translated(self.system)
+
+    def assigned(self, statement: Statement, relation: Relation, name: str, value: str) -> str:
+        of = f"{self.place(relation.place)}.{self.quoted(name)}"
+        said = self.typed(statement, value, relation.types[name])
+        return f"BEGIN NOT ATOMIC DECLARE v TYPE OF {of}; SET v = {said}; END"
+
     async def role(self, connection: Connection) -> str:
         user = str((await connection.fetch("SELECT current_user()"))[0][0])
         return "@".join(f"'{part}'" for part in user.rsplit("@", 1))
@@ -256,9 +262,8 @@ class Maria(Server):
         ):
             type_ = "boolean" if declared.startswith("tinyint(1)") else _TYPES.get(kind, kind)
             type_ = UNSIGNED if type_ == "bigint" and "unsigned" in declared else type_
-            may = ("select" in rights.split(","), "update" in rights.split(","))
-            loose = "_ci" in collation
-            seen = SeenColumn(type_, null == "YES", loose, bool(generation), *may, full_type=kind, any_case=loose)
+            may, loose = "update" in rights.split(","), "_ci" in collation
+            seen = SeenColumn(type_, null == "YES", loose, bool(generation), may, full_type=kind, any_case=loose)
             columns.setdefault((schema, table), {})[name] = seen
         indexes = await _indexes(connection, where, asked)
         relations = {}
@@ -289,17 +294,6 @@ class Maria(Server):
             keys[schema, table, name] = replace(both, nullable=known.nullable and nullable == "YES")
         sees_all = bool((await connection.fetch(_SEES_ALL))[0][0])
         return Catalog(relations, tuple(keys.values()), sees_all, self._address.database)
-
-    async def may_delete(self, connection: Connection, relation: Relation) -> bool:
-        """Returns whether this user may delete rows there: asked by deleting none."""
-        try:
-            async with connection.transaction():
-                await connection.execute(f"DELETE FROM {self.place(relation.place)} WHERE FALSE")  # quoted
-        except MySQLError as error:
-            if _number(error) not in _MAY_NOT:
-                raise
-            return False
-        return True
 
     def quoted(self, name: str) -> str:
         return "`" + name.replace("`", "``") + "`"

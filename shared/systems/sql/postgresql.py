@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
@@ -128,6 +128,15 @@ class Postgres(Server):
                     reset=_nothing_to_reset,
                 )
             return self._pool
+
+    def translated(self) -> AbstractContextManager[None]:
+        return translated(self.system)
+
+    def assigned(self, statement: Statement, relation: Relation, name: str, value: str) -> str:
+        row = f"jsonb_build_object({_literal(name)}, {statement.value(value, 'text')})"
+        # a cast alone would cut a text that is too long
+        held = f"(jsonb_populate_record(NULL::{self.place(relation.place)}, {row})).{self.quoted(name)}"
+        return f"SELECT {self.typed(statement, value, relation.types[name])}, {held}"
 
     async def role(self, connection: Connection) -> str:
         return str((await connection.fetch("SELECT quote_ident(current_user)"))[0][0])
@@ -335,8 +344,7 @@ _COLUMNS = f"""
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, NULL), NOT a.attnotnull,
        c.relkind NOT IN ('r', 'p') OR NOT coalesce(l.collisdeterministic, true)
            OR format_type(a.atttypid, NULL) NOT IN ('text', 'character varying'),
-       a.attgenerated <> '', has_column_privilege(c.oid, a.attnum, 'SELECT'),
-       has_column_privilege(c.oid, a.attnum, 'UPDATE')
+       a.attgenerated <> '', has_column_privilege(c.oid, a.attnum, 'UPDATE')
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -360,7 +368,6 @@ SELECT n.nspname, c.relname, c.relkind::text,
              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
              WHERE i.indrelid = c.oid AND i.indisprimary AND k.n <= i.indnkeyatts ORDER BY k.n),
        c.relkind IN ('r', 'p') OR pg_relation_is_updatable(c.oid, true) & 20 = 20,
-       has_table_privilege(c.oid, 'INSERT'), has_table_privilege(c.oid, 'DELETE'),
        has_schema_privilege(n.oid, 'USAGE'),
        row_security_active(c.oid) AND (
            EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 from shared.domain.errors import Misconfigured, SystemRefused
@@ -107,6 +107,14 @@ class Server(ABC):
         """Reads the catalogs: of these tables and whatever refers to them, or of all."""
 
     @abstractmethod
+    def translated(self) -> AbstractContextManager[None]:
+        """Raises the errors of the contract instead of the driver's."""
+
+    @abstractmethod
+    def assigned(self, statement: "Statement", relation: "Relation", name: str, value: str) -> str:
+        """Returns what reads a text as a value of that column, and stores it nowhere."""
+
+    @abstractmethod
     async def role(self, connection: Connection) -> str:
         """Returns whom a grant has to name, quoted."""
 
@@ -161,11 +169,6 @@ class Server(ABC):
     @abstractmethod
     def drawn(self, type_: str) -> str | None:
         """Returns a new key of that type; None: none can be drawn."""
-
-    async def may_delete(self, connection: Connection, relation: "Relation") -> bool:
-        """Returns whether this user may delete rows of a table."""
-        del connection
-        return relation.deletable
 
     def place(self, place: Place) -> str:
         """Returns a table by its schema and its name."""

@@ -261,7 +261,7 @@ class SqlUnit:
         for raw in dict.fromkeys(column.of for column in columns.values() if column.of):
             derived = {name: column for name, column in columns.items() if column.of == raw}
             party = next(iter(derived.values())).party
-            words = [*(table.table.parties[party].nobody if party else ("",))]
+            words = [*(table.table.parties[party].placeholders if party else ("",))]
             none = " AND ".join(f"{self._server.column(name)} IS NULL" for name in derived)
             held = self._server.column(raw)
             other = f" AND {self._server.text(raw)} NOT IN ({', '.join(map(literal, words))})" if words else ""

@@ -7,10 +7,12 @@ from functools import cached_property, partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from shared.domain.assignments import NUMBERS
 from shared.domain.countries import COUNTRIES
-from shared.domain.identities import IdentityType
+from shared.domain.identities import IdentityType, country_of_number
 from shared.systems.engine.claims import NAMED
 from shared.systems.engine.records import (
+    NO_LINE,
     Clock,
     Field,
     Flag,
@@ -162,7 +164,7 @@ class Declared:
         return [self._is_filled(part) for part in self.shape.parts]
 
     def _is_filled(self, part: Part) -> Callable[[Row], bool]:
-        placeholders = {*self.table.parties[part.party].nobody} if part.party else set[str]()
+        placeholders = {*self.table.parties[part.party].placeholders} if part.party else set[str]()
         alike: dict[frozenset[str | None], list[str]] = {}
         for name, blank in part.blank:
             alike.setdefault(frozenset({blank, *(placeholders | {None} if part.names else ())}), []).append(name)
@@ -219,11 +221,27 @@ class Declared:
             [_moment(column) for column in table.anchors.values()],
             [partial(values.lasts, reason, state) for reason, state in table.states.items()],
             self.owner if table.tenant else None,
-            (lambda row: values.country(row[country])) if country else None,
+            (lambda row: values.country(row[country])) if country else self._line_country,
             partial(values.read, person) if person else None,
             [_moment(column) for column in table.period or ()],
             [_flag_of(each) for each in table.switches] if any(table.switches) else [],
         )
+
+    @property
+    def _line_country(self) -> Callable[[Row], str | None] | None:
+        """Reads the country of the line that is billed, by the numbers of its party; None: no bill is declared."""
+        billed = self.table.keep.bill_of
+        if billed is None:
+            return None
+        names = [n for n, each in self.table.columns.items() if each.party == billed and each.identity in NUMBERS]
+        placeholders = {None, *self.table.parties[billed].placeholders}
+
+        def read(row: Row) -> str | None:
+            lines = [number for name in names if (number := as_text(row[name])) not in placeholders]
+            known = (country_of_number(line or "") for line in lines)
+            return next((each for each in known if each), None) if lines else NO_LINE
+
+        return read
 
     def _data(self, row: Row) -> tuple[Any, ...]:
         return tuple(values.raw(row[name]) for name in self.columns)
@@ -354,7 +372,7 @@ def _shape(
         clock=_clock(table, relation, table.happened) if table.happened else None,
         valid=_clock(table, relation, table.period[0]) if table.period else None,
         owners=tenancy.values if table.tenant else None,
-        countries=frozenset(COUNTRIES) if table.country else None,
+        countries=frozenset(COUNTRIES) if table.country or table.keep.bill_of else None,
         apart="declared" if table.person else "taken" if table.person_column else None,
         one_account=one_account,
         key_is_account=table.is_of_one_account,
@@ -387,7 +405,7 @@ def _party(table: Table, name: str) -> PartyShape:
     party, columns = table.parties[name], [*table.columns]
     said = ((columns.index(column), words) for column, words in party.withheld.items())
     position, words = next(said, (None, ("none",)))
-    return PartyShape(party.nobody, position, words, party.seen_by, party.same_as)
+    return PartyShape(party.placeholders, position, words, party.seen_by, party.same_as)
 
 
 def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:

@@ -20,7 +20,8 @@ from shared.systems.engine.ownership import Attribution, refusal, subject
 from shared.systems.engine.records import Subject, Unit
 from shared.systems.engine.serving import Served
 from shared.systems.http_client import connect
-from shared.systems.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.systems.protocols import Tried
+from shared.systems.sweepable import Counted, Dated, Due, Exemptions, GoOn, Swept
 from shared.systems.tryton.customer import KINDS, PARTY, Customer
 from shared.systems.tryton.rpc import Search, TrytonRpc
 from shared.systems.tryton.settings import TrytonSettings
@@ -83,10 +84,10 @@ class TrytonAdapter(Served):
         """Closes the connections."""
         await self._client.aclose()
 
-    async def inspect(self) -> Sequence[str]:
+    async def inspect(self) -> Sequence[Tried]:
         """Signs in without searching for a person; raises what a task would raise."""
         await self._search.rpc.search(PARTY, [["id", "=", 0]], ["id"])
-        return ()
+        return [Tried("access", f"search of {PARTY}")]
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Finds each subject's customer number, and all addresses and numbers with their periods."""
@@ -131,11 +132,11 @@ class TrytonAdapter(Served):
 
     # By night, and for those who look.
 
-    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]:
         """Counts the parties past each of these ceilings."""
         return [await retention.count(self._nightly, each, _any_category(spared)) for each in due]
 
-    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Lets go what is past them."""
         return await retention.sweep(self._nightly, due, _any_category(spared), go_on)
 
@@ -200,6 +201,6 @@ def _customers(found: Attribution) -> list[Customer]:
     return [mine.record.ref.customer for name, mine in found.records.items() if name[0] == PARTY and not mine.ends]
 
 
-def _any_category(spared: Spared) -> Spared:
+def _any_category(spared: Exemptions) -> Exemptions:
     """The same for parties: one of whom anything stays does."""
     return {CATEGORIES[PARTY]: [task for tasks in spared.values() for task in tasks]}

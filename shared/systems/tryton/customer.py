@@ -18,10 +18,11 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from shared.domain.errors import AnswerMalformed, ForeignHit, Refused, SeveralPeople
+from shared.domain.errors import AnswerMalformed, Refused, SeveralPeople, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import Change
 from shared.domain.rights import NOTHING
@@ -61,6 +62,10 @@ class Known(NamedTuple):
     since: datetime | None = None
     until: datetime | None = None
     assigned: bool = False
+
+    def lasts(self, moment: datetime | None) -> bool:
+        """Whether it was assigned to them then or later; without a moment: whether no end is known."""
+        return self.assigned and (self.until is None or (moment is not None and self.until > moment))
 
     def covers(self, identity: Identity) -> bool:
         """Whether it was theirs when that was the subject's; a contact shows the present."""
@@ -109,6 +114,10 @@ class Customer:
         )
         return [*contacts, *assigned]
 
+    def has_number(self, now: datetime | None) -> bool:
+        """Whether a number is assigned to them."""
+        return any(each.lasts(now) for each in self.known)
+
     def _former_since(self, row: Row) -> datetime | None:
         """Since when it is a former address, whose place another one has taken: since it was changed last."""
         mails = [each for each in self.rows[CONTACT] if each["party"] == row["party"] and each["type"] == "email"]
@@ -147,7 +156,7 @@ def proven(system: str, identities: Sequence[Identity], hits: Collection[Custome
     """Returns the customers who are the subject.
 
     Raises:
-        ForeignHit: the matches could be another person's
+        WrongPersonMatch: the matches could be another person's
         SeveralPeople: several match in part, and none in full
     """
     accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source in {"requester", system}]
@@ -159,19 +168,19 @@ def proven(system: str, identities: Sequence[Identity], hits: Collection[Custome
     for each in by_code:
         differs = any(each.has_kind(kind) for kind in wanted)
         if differs and not same[id(each)] and certain.isdisjoint(each.codes):
-            raise ForeignHit("the customer number belongs to a party with other addresses and numbers")
+            raise WrongPersonMatch("the customer number belongs to a party with other addresses and numbers")
     holders = [each for each in hits if same[id(each)]]
     if by_code or not holders:
         return by_code
     if accounts:
-        raise ForeignHit("no party has the customer number, and another holds an address or number of theirs")
+        raise WrongPersonMatch("no party has the customer number, and another holds an address or number of theirs")
     if len(holders) > 1:
         holders = [each for each in holders if len(same[id(each)]) == len(wanted)]
     if len(holders) != 1:
         raise SeveralPeople("several parties hold an address or number of the subject's, and none holds all alone")
     email = IdentityType.EMAIL
     if email in wanted and email not in same[id(holders[0])] and holders[0].has_kind(email):
-        raise ForeignHit("a party with other e-mail addresses holds a number of the subject's")
+        raise WrongPersonMatch("a party with other e-mail addresses holds a number of the subject's")
     return holders
 
 
@@ -264,6 +273,21 @@ def day(value: object) -> date | None:
         return date(*(int(value[part]) for part in ("year", "month", "day")))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def amount(value: object) -> Decimal:
+    """An amount as Tryton's JSON has it; an empty one is zero."""
+    try:
+        return Decimal(readable(value or 0))
+    except InvalidOperation:
+        raise AnswerMalformed("the CRM gives an amount that is no number") from None
+
+
+def readable(value: object) -> str:
+    """A day, an amount or a word as Tryton's JSON has it, in text."""
+    if known := day(value):
+        return known.isoformat()
+    return str(value.get("decimal") if isinstance(value, Mapping) else value)
 
 
 # What of a customer can be corrected (Art. 16), and how. A contact is no assignment: no correction touches whose a

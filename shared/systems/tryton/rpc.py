@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 
 from shared.domain.assignments import AssignedNumber, Line
-from shared.domain.errors import AnswerMalformed, ForeignHit, Refused, SystemRefused, Unavailable
+from shared.domain.errors import AnswerMalformed, Refused, SystemRefused, Unavailable, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.text import forms
 from shared.systems.http_client import SIGN_IN, HttpClient, together
@@ -123,14 +123,14 @@ class TrytonRpc:
         """Returns rows whose field has one of the values, in chunks.
 
         Raises:
-            ForeignHit: the search ignored its filter and returned other rows
+            WrongPersonMatch: the search ignored its filter and returned other rows
         """
         wanted = sorted(known := set(values))
         rows: list[Row] = []
         for start in range(0, len(wanted), CHUNK):
             rows += await self.search(model, [[field, "in", wanted[start : start + CHUNK]]], fields, more=more)
         if field in {"id", "party"} & {"id", *fields} and any(row[field] not in known for row in rows):
-            raise ForeignHit(f"the CRM's search of {model} by {field} returned others")
+            raise WrongPersonMatch(f"the CRM's search of {model} by {field} returned others")
         return rows
 
     async def write(
@@ -250,7 +250,7 @@ class Search:
         """The customers who hold any of the identities, deactivated ones too, with their duplicates.
 
         Raises:
-            ForeignHit: see ``holders``.
+            WrongPersonMatch: see ``holders``.
             SystemRefused: parties have no such grounds.
         """
         await self._must_have_grounds()
@@ -264,7 +264,7 @@ class Search:
         compared exactly.
 
         Raises:
-            ForeignHit: the search ignored its filter and returned other rows
+            WrongPersonMatch: the search ignored its filter and returned other rows
         """
         kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.SIP_URI)
         emails, phones, codes, users = (
@@ -283,7 +283,7 @@ class Search:
 
         def note(kind: IdentityType, values: Iterable[str], party: int, searched: str) -> None:
             if searched and not values:
-                raise ForeignHit(f"the CRM's search {searched} ignored its filter")
+                raise WrongPersonMatch(f"the CRM's search {searched} ignored its filter")
             for value in values:
                 held[kind, value].add(party)
 

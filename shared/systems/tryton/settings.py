@@ -15,7 +15,8 @@ class DeclaredGrounds(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     contract: FieldName = Field(
-        default="contract", description="`active`, `ended`, or `none`: there never was one; anything else is not known"
+        default="contract",
+        description="`active`, `ended`, or `none`; anything else is not known; a number in use or credit is a contract",
     )
     ended_on: FieldName = Field(default="contract_ended_on", description="the day on which an ended contract did")
     invoice_open: FieldName | None = Field(
@@ -23,6 +24,9 @@ class DeclaredGrounds(BaseModel):
     )
     disputed: FieldName | None = Field(
         default=None, description="`yes` or `no`: a bill is disputed; left out: another system's matter"
+    )
+    credit: FieldName | None = Field(
+        default=None, description="an amount: prepaid credit, which is a contract; empty or left out: there is none"
     )
 
     last_activity: FieldName | None = Field(
@@ -32,7 +36,7 @@ class DeclaredGrounds(BaseModel):
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        named = (self.contract, self.ended_on, self.invoice_open, self.disputed, self.last_activity)
+        named = (self.contract, self.ended_on, self.invoice_open, self.disputed, self.credit, self.last_activity)
         return tuple(filter(None, named))
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from shared.domain.errors import Refused, ResidueFound, Unavailable, Withdrawn
+from shared.domain.errors import DataStillPresent, Refused, Unavailable, Withdrawn
 from shared.systems.contract import Result
 from shared.systems.engine.records import Record
 from shared.systems.engine.stepwise import Going, Journal, Noting, Standing
@@ -67,7 +67,7 @@ class Steps:
             if reasons := [refused[each] for each in ids if each in refused]:
                 ended[journal.task.task_id] = reasons[0]
             elif left.intersection(ids):
-                ended[journal.task.task_id] = ResidueFound(
+                ended[journal.task.task_id] = DataStillPresent(
                     "the CRM erased the party, and something of it is still there"
                 )
             else:
@@ -92,7 +92,7 @@ class Steps:
             async with standing.step(journal.task.task_id):
                 await self._search.rpc.delete(model, there)
             if left := await self._of(model, owners):
-                raise ResidueFound(f"the CRM deleted rows of {model}, and still shows {len(left)} of them")
+                raise DataStillPresent(f"the CRM deleted rows of {model}, and still shows {len(left)} of them")
             for each in journal.noted.going:
                 each.gone |= self._models[each.place] == model and int(each.id) in owners
 
@@ -106,14 +106,14 @@ class Steps:
 
         Raises:
             Unavailable: one was changed since it was read (``seen``), so it must be judged again
-            ResidueFound: something of one is left
+            DataStillPresent: something of one is left
         """
         every = await self._search.with_merged(parties)
         there = await self._search.rpc.search_in(PARTY, "id", every, ("active",))
         active = {row["id"] for row in there if row["active"]}
         refused = await self._erase(dict.fromkeys(every, ()), active, None, seen)
         if await self._residues(every - refused.keys()):
-            raise ResidueFound("the CRM erased parties that are past their ceiling, and something of them is there")
+            raise DataStillPresent("the CRM erased parties that are past their ceiling, and something of them is there")
         return len({*parties} - refused.keys())
 
     async def _erase(

@@ -5,13 +5,13 @@ It has no transactions: records are removed step by step (``steps.py``), and cha
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime, time
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import orjson
 
-from shared.domain.errors import ForeignHit, Refused
+from shared.domain.errors import Refused, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.systems.contract import Task
@@ -89,6 +89,7 @@ _SAYS: Final[Mapping[str, Mapping[str, bool]]] = {
 }
 _OF_PARTY: Final = {Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS}
 """Operations on parties only."""
+_ASSIGNED: Final = ("number", "valid_from", "valid_to")
 _PAGE: Final = 100
 """Parties that are erased before a sweep asks whether it goes on."""
 _DAY: Final = Clock("day", ZoneInfo("UTC"))
@@ -225,7 +226,7 @@ class Places:
                 (str(row["id"]),),
                 holders=holders,
                 anchors=(self._ended(customer.party),) if self.grounds else (),
-                states=self._states(customer.party, self._of_party),
+                states=self._states(customer.party, self._of_party, used=self._is_used(customer, task.at)),
                 parents=((0, (str(customer.party["id"]),)),) if row is not customer.party else (),
                 filled=(bool(row["name"]),),
                 flags=(restricted, silent, left),
@@ -247,15 +248,29 @@ class Places:
             key = (str(row["id"]),)
             yield Record(self._shape_of[INVOICES], key, anchors=(ended,), states=states, parents=tuple(parents))
 
-    def swept(self, row: Row) -> Record:
-        """A party that is past its day."""
-        return Record(self._swept, (str(row["id"]),), states=self._states(row, self._reported))
+    def swept(self, row: Row, *, assigned: bool = False) -> Record:
+        """A party that is past its day; ``assigned``: a number was theirs after that day."""
+        states = self._states(row, self._reported, used=assigned or self._has_credit(row))
+        return Record(self._swept, (str(row["id"]),), states=states)
 
-    def _states(self, row: Row, fields: Mapping[str, str]) -> tuple[bool | None, ...]:
-        """Whether each lasts; an ended contract without its day is not known."""
+    def _is_used(self, customer: Customer, now: datetime | None) -> bool:
+        """Whether a number is assigned to a customer, or they have prepaid credit."""
+        return customer.has_number(now) or self._has_credit(customer.party)
+
+    def _has_credit(self, row: Row) -> bool:
+        return bool(self.grounds and self.grounds.credit and customers.amount(row.get(self.grounds.credit)) > 0)
+
+    def _states(self, row: Row, fields: Mapping[str, str], *, used: bool = False) -> tuple[bool | None, ...]:
+        """Whether each lasts; what is ``used`` is under contract.
+
+        An ended contract is not known to have ended without its day, or while it is used.
+        """
         said = {each: _SAYS[each].get(str(row.get(name))) for each, name in fields.items()}
-        if (grounds := self.grounds) and row.get(grounds.contract) == "ended" and "contract" in said:
-            said["contract"] = False if customers.day(row.get(grounds.ended_on)) else None
+        if (grounds := self.grounds) and "contract" in said:
+            if row.get(grounds.contract) == "ended":
+                said["contract"] = None if used or not customers.day(row.get(grounds.ended_on)) else False
+            elif used:
+                said["contract"] = True
         return tuple(said.values())
 
     @staticmethod
@@ -268,11 +283,7 @@ class Places:
         known = _SHOWN[model](row)
         if model == PARTY and self.grounds:
             said = {name: row.get(name) for name in self.grounds.names}
-            known |= {
-                name: day.isoformat() if (day := customers.day(value)) else str(value)
-                for name, value in said.items()
-                if value
-            }
+            known |= {name: customers.readable(value) for name, value in said.items() if value}
         fields = self._shape_of[model].fields
         return tuple((correctable if each.rectifies else known).get(each.column, ABSENT) for each in fields)
 
@@ -350,7 +361,7 @@ class TrytonUnit(Moments, Steps):
             doubt: bool | Refused = False
             try:
                 theirs = hits if self._everybody else customers.proven(self._system, task.identities, hits)
-            except ForeignHit as reason:
+            except WrongPersonMatch as reason:
                 theirs, doubt = [], reason
             if theirs or doubt:
                 others = (each for each in hits if each not in theirs)
@@ -402,7 +413,7 @@ class TrytonUnit(Moments, Steps):
     async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
         """The next parties whose day lies before it; of those for marketing alone none that has or had a number."""
         grounds, last = self._places.grounds or DeclaredGrounds(), int(after.key[0]) if after else 0
-        ended = due.anchor == RELATIONSHIP_END
+        ended, since = due.anchor == RELATIONSHIP_END, datetime.combine(due.first_kept, time(), due.zone)
         contract, day = ("ended", grounds.ended_on) if ended else ("none", grounds.last_activity)
         domain = [[grounds.contract, "=", contract], [day, "<", _day(due.first_kept)], ["replaced_by", "=", None]]
         while True:
@@ -410,11 +421,13 @@ class TrytonUnit(Moments, Steps):
                 PARTY, [*domain, ["id", ">", last]], ["id", VERSION], min(most, _PAGE), more=grounds.names
             )
             ids = {row["id"] for row in rows}
-            if not ended and ids:
-                assigned = await self._search.rpc.search_in(ASSIGNMENT, "party", ids, ("party",))
-                ids -= {row["party"] for row in assigned}
+            held = await self._search.rpc.search_in(ASSIGNMENT, "party", ids, ("party", *_ASSIGNED)) if ids else []
+            if not ended:
+                ids -= {row["party"] for row in held}
             if ids or not rows:
-                return [self._places.swept(row)._replace(ref=row[VERSION]) for row in rows if row["id"] in ids]
+                later = {row["party"] for row in held if customers.assignment(row).lasts(since)}
+                due_here = [(row, self._places.swept(row, assigned=row["id"] in later)) for row in rows]
+                return [record._replace(ref=row[VERSION]) for row, record in due_here if row["id"] in ids]
             last = rows[-1]["id"]
 
 

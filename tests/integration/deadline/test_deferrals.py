@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from services.deadline import retention, statistics
 from services.deadline.timers import Poll
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryRequested
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Policy, parse_period
 from shared.domain.rights import Outcome, Right
@@ -168,6 +168,19 @@ async def test_data_without_a_day_delay_nothing_and_need_a_person_once_alone(dea
     assert [each["state"] for each in await deadline.evidence("erasure.deferred")] == ["scheduled", "held"]
 
 
+async def test_what_an_open_invoice_keeps_is_searched_again_every_six_months(deadline: Harness) -> None:
+    deadline.at(OVER)
+    lasts = {"until": None, "kept": (Kept(category="invoice", rule="open_invoice", count=1),)}
+    request = await erasure(deadline, kept("crm").model_copy(update=lasts))
+    for review in (datetime(2027, 4, 2, 4, tzinfo=UTC), datetime(2027, 10, 3, 4, tzinfo=UTC)):
+        assert await states(deadline) == {"crm": "scheduled"}
+        assert await deadline.sweeps(deferrals, at=review - timedelta(microseconds=1)) == 0
+        assert await deadline.sweeps(deferrals, at=review) == 1, (
+            "1 April is over, and half a year after the look that it brings"
+        )
+        await tells(deadline, request, kept("crm").model_copy(update=lasts))
+
+
 async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_then_held(deadline: Harness) -> None:
     deadline.at(OVER)
     request = await erasure(deadline, kept())
@@ -182,11 +195,11 @@ async def test_paused_deferral_waits_for_review_and_answer(deadline: Harness, ca
     await tells(deadline, request, kept(until=None))
     waits = f"retained data needs a decision request_id={request.request_id} system=billing"
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("WARNING", waits)]
-    await deadline.consume(a(RetryDecided, request))
+    await deadline.consume(a(RetryRequested, request))
     await deadline.closes(request)
     assert await deadline.sweeps(deferrals, days=9_000) == 0
     assert await states(deadline) == {"billing": "held"}
-    await deadline.consume(a(RetryDecided, request))
+    await deadline.consume(a(RetryRequested, request))
     assert await deadline.sweeps(deferrals) == 1
     assert await deadline.evidence("erasure.let_go") == [{"system": "billing"}]
 

@@ -518,7 +518,7 @@ async def test_undelivered_or_late_extension_moves_nothing(deadline: Harness) ->
     await deadline.consume(a(LetterReturned, event, what="extension", question_id=None))
     assert await dates(deadline, event) == FIRST
     assert await before(deadline) == [("extended", FIRST[0]), ("extension_returned", date(2026, 6, 4))]
-    await deadline.consume(a(RequestExtended, event, due_on=date(2026, 6, 4), told_at=ARRIVED + timedelta(days=40)))
+    await deadline.consume(a(RequestExtended, event, due_on=date(2026, 6, 4), notified_at=ARRIVED + timedelta(days=40)))
     assert await dates(deadline, event) == FIRST
     assert await deadline.evidence("deadline.extension_too_late") == [{}]
     await deadline.extends(event, date(2026, 6, 4))

@@ -58,7 +58,7 @@ class Erasing:
         fulfilments = self.harness.fulfilments
         handlers: dict[type[events.Event], Any] = {
             events.RequestVerified: partial(fulfilling.begin, Operation.ERASE, fulfilments),
-            events.RetryDecided: partial(fulfilling.retry, fulfilments),
+            events.RetryRequested: partial(fulfilling.retry, fulfilments),
         }
         for event in said:
             if isinstance(event, events.FulfilmentPostponed):
@@ -128,7 +128,7 @@ async def test_erasure_begins_when_what_the_person_asked_to_see_is_answered(
     await intake.complete(copy)
     await erasing.run()
     received = [] if proved else ["received"]
-    assert await said_of(intake, erasure) == [*received, "verified", "retry_decided"]
+    assert await said_of(intake, erasure) == [*received, "verified", "retry_requested"]
     assert (await intake.view(erasure))["awaits"] == []
     assert await intake.details(erasure, "erasure.begun") == [{"cause": "answered"}]
     assert await erasing.erased(erasure)

@@ -10,7 +10,7 @@ CREATE TABLE event (
     page        text,
     country     text,                   -- of the network address, which itself is not kept
     device      text,
-    restricted  boolean     NOT NULL DEFAULT false, -- nobody may use it (Art. 18): readers see nothing of it
+    restricted  boolean     NOT NULL DEFAULT false, -- it may not be used (Art. 18): readers see nothing of it
     PRIMARY KEY (event_id, occurred_at)
 ) PARTITION BY RANGE (occurred_at);
 

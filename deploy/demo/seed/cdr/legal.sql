@@ -1,4 +1,4 @@
--- Restricted calls are read with consent, for legal claims, to protect somebody else, or for an important public interest (Art. 18(2)),
+-- Restricted calls are read with consent, for legal claims, to protect another person, or for an important public interest (Art. 18(2)),
 -- and by no other way than this one: the role cdr_legal states a reason and whose calls, commits that, and then reads. The reason is on
 -- record whatever becomes of the reading: in one transaction with it, a rollback would take it away.
 CREATE SCHEMA legal;

@@ -1,8 +1,8 @@
 -- What agents, bills and analytics read: views of the same names, in which a party who is restricted (Art. 18) is as blank as
--- one who was erased, and everybody else's record is whole. A row in which nobody else is left is not there. Of each table one half
--- has the rows with nobody restricted, by the table's indexes; the other the few that are left, by the numbers restricted. Each is a
+-- one who was erased, and the record of other parties is whole. A row without another party is not there. Of each table one half
+-- has the rows without a restricted party, by the table's indexes; the other the few that are left, by the numbers restricted. Each is a
 -- barrier of its own, since PostgreSQL passes over that of a UNION ALL: a reader's own function would see rows before they are masked.
--- No function is called here: whoever may read a view could call it too, and ask for one number after the other.
+-- No function is called here: a reader of a view could call it too, and ask for one number after the other.
 CREATE SCHEMA readable;
 
 CREATE VIEW restricted AS SELECT coalesce(array_agg(DISTINCT number), '{}') AS numbers FROM restricted_number;

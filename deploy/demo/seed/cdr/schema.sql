@@ -28,7 +28,7 @@ CREATE FUNCTION e164(written text, region text) RETURNS text
     RETURN CASE WHEN written ~ '[:;@]' THEN dialled(user_part(written), region) ELSE dialled(written, region) END;
 
 -- Who is no number is a user or an extension of its domain, if the switch wrote that down and the network knows no number of theirs.
--- What may be a number, and nobody can tell whose, is no user either.
+-- What may be a number of an unknown holder is no user either.
 CREATE FUNCTION sip_user(written text, region text, domain text, known text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE
@@ -37,8 +37,8 @@ CREATE FUNCTION sip_user(written text, region text, domain text, known text) RET
         WHEN written ~ '@' THEN 'sip:' || user_part(written) || '@' || lower(regexp_replace(written, '^.*@|[;:?].*$', '', 'g'))
         WHEN domain <> '' THEN 'sip:' || user_part(written) || '@' || lower(domain) END;
 
--- The number that a caller showed. Where the network knows another one, that is who called, and what was shown anybody may have
--- claimed (REQ-N5): it is nobody's.
+-- The number that a caller showed. Where the network knows another one, that is who called. What was shown is only claimed
+-- (REQ-N5): it is attributed to no person.
 CREATE FUNCTION shown(spelled text, region text, known text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN coalesce(known, '') IN ('', e164(spelled, region)) THEN e164(spelled, region) END;
@@ -55,7 +55,7 @@ CREATE TABLE acc_cdrs (
     user_agent  varchar(255) NOT NULL DEFAULT '',
     pai         varchar(64),
     privacy     varchar(16) NOT NULL DEFAULT '',
-    served_domain varchar(128) NOT NULL DEFAULT 'voice.example.com', -- for which customer of ours, or our own
+    served_domain varchar(128) NOT NULL DEFAULT 'voice.example.com', -- for which of our customers, or our own
     region      varchar(3) NOT NULL DEFAULT '',
     caller_domain varchar(128) NOT NULL DEFAULT '',
     callee_domain varchar(128) NOT NULL DEFAULT '',
@@ -114,7 +114,7 @@ CREATE TABLE acc (
 
 CREATE TABLE missed_calls (LIKE acc INCLUDING ALL);
 
--- Numbers and SIP users whose calls nobody may use (Art. 18), by the request that asked for it. Who is restricted is itself nobody's business:
+-- Numbers and SIP users whose calls may not be used (Art. 18), by the request that asked for it. Who is restricted is confidential too:
 -- readers see neither this table nor those of the calls, only what readers.sql makes of them.
 CREATE TABLE restricted_number (
     request_id uuid NOT NULL,

@@ -25,6 +25,7 @@ class Party(metaclass=PoolMeta):
     disputed = fields.Selection(
         [(None, ""), ("no", "No"), ("yes", "Yes")], "Disputed", sort=False, help="A bill is disputed."
     )
+    credit = fields.Numeric("Credit", digits=(16, 2), help="What the party has paid in advance; empty: none.")
     last_activity = fields.Date(
         "Last Activity", help="A click, a login, a purchase or a reply; what a mail proxy opens is none."
     )
@@ -37,7 +38,7 @@ class Party(metaclass=PoolMeta):
         # number, and the restriction of a former customer could not be noted.
         cls.code.states["readonly"] = (Eval("id", -1) >= 0) & Eval("active", d=True)
         ours = (cls.restricted, cls.marketing_opt_out, cls.open_requests)
-        facts = (cls.contract, cls.contract_ended_on, cls.invoice_open, cls.disputed, cls.last_activity)
+        facts = (cls.contract, cls.contract_ended_on, cls.invoice_open, cls.disputed, cls.credit, cls.last_activity)
         for field in (*ours, *facts):
             field.states.pop("readonly")
 

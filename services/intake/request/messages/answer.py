@@ -10,7 +10,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.messages.kept import of_kept, of_kept_for_the_rest
 from services.intake.request.messages.restriction import but_not, of_restriction, restricted
 from services.intake.request.reports import changed_by_category, summed
-from services.intake.request.stored_request import StoredRequest, as_told
+from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain.operations import (
     ANSWERING,
     PREPARING,
@@ -22,7 +22,7 @@ from shared.domain.operations import (
     missing_corrections,
 )
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Listed, Sentence, Term, Told, named_system, named_systems, say
+from shared.domain.sentences import Listed, Sentence, Sentences, Term, named_system, named_systems, say
 
 
 def instead_of_ready(request: StoredRequest) -> Sentence | None:
@@ -49,7 +49,7 @@ def _is_nothing_portable(request: StoredRequest) -> bool:
 
 
 def uncorrected(tasks: Sequence[TaskReport]) -> Iterator[Sentence]:
-    """Which, by their place in the request: what was to be corrected is told by nobody but the subject."""
+    """Names what was not corrected by its place in the request: only the subject knows the values."""
     places = missing_corrections(tasks)
     asked = max((len(each.corrected or ()) for each in tasks if each.operation == Operation.RECTIFY), default=0)
     stated = has_statements(tasks)
@@ -77,18 +77,18 @@ _WAITING = {
 }
 
 
-def standing(request: StoredRequest, today: date) -> Told:
-    """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
-    told = as_told(request)
-    return answer(told) if told.outcome else tuple(_waiting(told, today))
+def standing(request: StoredRequest, today: date) -> Sentences:
+    """Returns the status of the request, or its answer, with what could not be done; ``today`` in UTC."""
+    shown = for_requester(request)
+    return answer(shown) if shown.outcome else tuple(_waiting(shown, today))
 
 
-def answer(request: StoredRequest) -> Told:
-    """Yields how the request ended, and what could not be done."""
-    request = as_told(request)
+def answer(request: StoredRequest) -> Sentences:
+    """Returns how the request ended, and what could not be done."""
+    request = for_requester(request)
     request = replace(request, tasks=request.tasks and summed(request.tasks))
-    if request.tenant and (told := of_instruction(request)):
-        return (*told, *_beyond(request))
+    if request.tenant and (instructed := of_instruction(request)):
+        return (*instructed, *_beyond(request))
     return tuple(_to_subject(request))
 
 
@@ -153,7 +153,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
     kept = _kept(tasks)
     other = {task.system for task in tasks if _is_open(task)} - set(kept)
-    did = request.package_id or any(task.changed or task.uncounted for task in tasks)
+    did = request.package_id or any(task.changed or task.count_unknown for task in tasks)
     if other and not did:
         yield say("answer.nothing_done", systems=named_systems(other))
     elif did or not missing_corrections(tasks):
@@ -161,7 +161,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
         if other:
             yield say("answer.but_not", systems=named_systems(other))
     yield from uncorrected(tasks)
-    yield from (each for _, told in sorted(kept.items()) for each in told)
+    yield from (each for _, sentences in sorted(kept.items()) for each in sentences)
     if request.outstanding:
         yield say("answer.still_owed", systems=named_systems(request.outstanding))
     yield from not_searched(request)
@@ -169,9 +169,9 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     yield from of_package(request)
 
 
-def _kept(tasks: Iterable[TaskReport]) -> dict[str, Told]:
+def _kept(tasks: Iterable[TaskReport]) -> dict[str, Sentences]:
     """Returns by system what was kept, and whether it has gone since."""
-    return {task.system: told for task in tasks if (told := tuple(of_kept(task)))}
+    return {task.system: sentences for task in tasks if (sentences := tuple(of_kept(task)))}
 
 
 def _beyond(request: StoredRequest) -> Iterator[Sentence]:
@@ -203,7 +203,7 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
     elif request.right is Right.RECTIFICATION:
         yield say("answer.corrected", systems=named_systems(_corrected(request)))
     elif request.right in _COPIES and request.package_id is None and _all_by_hand(request):
-        return  # that it was copied by hand is told with the rest
+        return  # the rest of the answer says that it was copied by hand
     else:
         beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
         erased = "answer.erased_where_theirs" if beyond else "answer.erased"
@@ -212,7 +212,7 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _corrected(request: StoredRequest) -> set[str]:
-    """The systems that show the corrections: of any other nothing is told."""
+    """Returns the systems that show the corrections; the answer does not mention others."""
     asked = (task for task in request.tasks or () if task.operation == Operation.RECTIFY)
     return {task.system for task in asked if task.outcome == TaskOutcome.AMENDED}
 
@@ -244,7 +244,7 @@ def _stopped(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _upheld(request: StoredRequest) -> Iterator[Sentence]:
-    if request.lift_told_at or request.lifted_at:
+    if request.lift_notified_at or request.lifted_at:
         yield say("answer.upheld")
     else:
         yield say("answer.upheld_and_restricted")
@@ -253,7 +253,7 @@ def _upheld(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _nothing(request: StoredRequest) -> Iterator[Sentence]:
-    """That nothing was found, where, and by what: only what was searched is named, and not what else they gave."""
+    """Yields that nothing was found, and where; only the identities that were searched by are named."""
     tasks = [task for task in request.tasks or () if task.operation not in PREPARING]
     if request.right is Right.RECTIFICATION and any(task.found for task in tasks):  # restricted meanwhile, say
         yield say("answer.nothing_to_change")
@@ -303,7 +303,7 @@ def _postponed(request: StoredRequest) -> Sentence:
 
 # Systems that could not be searched.
 def not_searched(request: StoredRequest) -> Iterator[Sentence]:
-    """A sentence for each."""
+    """Yields a sentence for each system that was not searched."""
     for task in sorted((t for t in request.tasks or () if t.not_searched), key=lambda task: task.system):
         nothing = task.outcome == TaskOutcome.NOT_SEARCHED
         key = "search.not_searched" if nothing else "search.not_completely_searched"
@@ -311,7 +311,7 @@ def not_searched(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def why_not_searched(task: TaskReport, whose: str = "") -> Term:
-    """Why a system, or a part of it, was not searched; ``whose``: to whom it is told, as the words' family has it."""
+    """Returns why a system, or a part of it, was not searched; ``whose``: the reader, as the words' family has it."""
     return Term(f"unsearched{whose}", Unsearched(task.not_searched or Unsearched.NOTHING_TO_SEARCH_BY))
 
 
@@ -326,7 +326,7 @@ _BEFORE = {
 }
 
 
-def had_been_done(request: StoredRequest) -> Told:
+def had_been_done(request: StoredRequest) -> Sentences:
     """Returns what was done of a refused or withdrawn request; empty while no system has reported it."""
     restriction = tuple(of_restriction(request))
     return (*_had_been_done(request, restricted=bool(restriction)), *restriction)
@@ -339,7 +339,7 @@ def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sent
     tasks = [t for t in tasks if not (restricted and t.operation == Operation.RESTRICT)]
     did: dict[str, list[Sentence]] = {}
     for task in tasks:
-        if task.changed or task.uncounted:
+        if task.changed or task.count_unknown:
             did.setdefault(_how_before(task), []).append(_counted_before(task))
     yield from (say(how, where=Listed(tuple(where), final=False)) for how, where in sorted(did.items()))
     if not (did or restricted):
@@ -360,7 +360,7 @@ def _how_before(task: TaskReport) -> str:
 def _counted_before(task: TaskReport) -> Sentence:
     system = named_system(task.system)
     if not task.changed:
-        return say("before.uncounted", system=system)
+        return say("before.count_unknown", system=system)
     return say("before.reported" if task.reported else "before.counted", count=task.changed, system=system)
 
 
@@ -372,7 +372,7 @@ _ASSISTED = {
 }
 
 
-def of_instruction(request: StoredRequest) -> Told | None:
+def of_instruction(request: StoredRequest) -> Sentences | None:
     """Returns how an instruction ended; None while it is open, or where the usual answer fits."""
     done = _ASSISTED.get(request.outcome) if request.outcome else None
     if done is None:

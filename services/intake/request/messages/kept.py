@@ -13,7 +13,7 @@ from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, U
 from shared.domain.sentences import Fact, Listed, Sentence, Term, named_system, named_systems, say
 
 _LEFT_OUT = frozenset({Unsearched.NUMBER_NOT_VOUCHED_FOR, Unsearched.NUMBER_WITHOUT_PERIOD})
-"""Why something was not searched that is not asked for by whoever leaves the number out."""
+"""Reasons why something was not searched that a requester who leaves the number out does not ask for."""
 
 
 def of_kept_for_the_rest(request: StoredRequest) -> Iterator[Sentence]:
@@ -58,12 +58,12 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
 
 
 def _reason(kept: Kept) -> tuple[str, date, date, bool]:
-    """The ground and the days: what is kept for the same reason is told together."""
+    """Returns the ground and the days: what is kept for the same reason is reported together."""
     return (kept.ground, kept.first or date.max, kept.last or date.max, bool(kept.period))
 
 
 def is_held_unseen(task: TaskReport) -> bool:
-    """Whether a legal hold kept a system from being asked, and nothing was located there: nobody has looked."""
+    """Whether a legal hold kept a system from being searched, and nothing was located there."""
     said = task.found or task.until or task.kept or task.reported
     return task.outcome == TaskOutcome.RETAINED and task.ground == LEGAL_HOLD and not said
 
@@ -91,7 +91,7 @@ def _of_one_reason(system: str, every: Sequence[Kept]) -> Iterator[Sentence]:
 
 _GONE = frozenset({TaskOutcome.ERASED, TaskOutcome.NO_MATCH})
 _Place = tuple[str, str | None, str, bool, bool]
-"""A system, a category, by which rule it is kept and whether told by that, and whether anybody knows until when."""
+"""A system, a category, the rule that keeps it, whether the letter names that rule, and whether its end is known."""
 
 
 @dataclass(slots=True)
@@ -104,18 +104,18 @@ class _Left:
 
 
 def announced(before: Iterable[TaskReport] | None, now: Iterable[TaskReport] | None) -> bool:
-    """Whether what is left ``now`` follows from what was told ``before``, as time alone lets it go.
+    """Whether what is left ``now`` follows from what was reported ``before``, as time alone lets it go.
 
-    What has a day may go by that day, all of it or a part. Not announced: that a hold or a state has ended which had no
-    day, another ground, another period, a later day, more rows; that an erasure did not succeed, or did after all.
+    What has a day may go by that day, all of it or a part. Not announced: the end of a hold or a state without a day,
+    another ground, another period, a later day, or more rows. Nor that an erasure did not succeed, or did after all.
     """
     old, new = _erasures(before), _erasures(now)
-    told, left = _left(old), _left(new)
+    announced, left = _left(old), _left(new)
     return (
         _failed(old) == _failed(new)
         and all(task.outcome in _GONE for task in new if _was_kept(task, old) and not deferrals.is_kept(task))
-        and left.keys() <= told.keys()
-        and all(_follows(each, left.get(place), dated=place[-1]) for place, each in told.items())
+        and left.keys() <= announced.keys()
+        and all(_follows(each, left.get(place), dated=place[-1]) for place, each in announced.items())
     )
 
 
@@ -131,12 +131,12 @@ def _was_kept(task: TaskReport, before: Iterable[TaskReport]) -> bool:
     return any(each.system == task.system and deferrals.is_kept(each) for each in before)
 
 
-def _follows(told: _Left, left: _Left | None, *, dated: bool) -> bool:
+def _follows(before: _Left, left: _Left | None, *, dated: bool) -> bool:
     if left is None:
         return dated
     if dated:
-        return told.periods == left.periods and left.last <= told.last and left.count <= told.count
-    return told == left
+        return before.periods == left.periods and left.last <= before.last and left.count <= before.count
+    return before == left
 
 
 def _left(tasks: Iterable[TaskReport]) -> dict[_Place, _Left]:

@@ -15,8 +15,8 @@ from shared.domain.sentences import Sentence, article, named_systems, say
 
 
 def restricted(request: StoredRequest) -> Iterator[Sentence]:
-    """That data is restricted and where not; where none was found, that what may come is; nothing after its end."""
-    if not (request.lift_told_at or request.lifted_at):
+    """Yields that data is restricted and where not; if none was found, that future data is; nothing after its end."""
+    if not (request.lift_notified_at or request.lifted_at):
         found = reports.found_something(request.tasks)
         yield say("restriction.in_force" if found else "restriction.nothing_yet")
         yield say("restriction.means")
@@ -24,7 +24,7 @@ def restricted(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def but_not(request: StoredRequest) -> Iterator[Sentence]:
-    """Where data are not restricted though they were to be; nothing if there is nothing to tell."""
+    """Yields where data is not restricted though it was to be."""
     if systems := _not_restricted(request):
         yield say("restriction.but_not", systems=named_systems(systems))
 
@@ -32,15 +32,15 @@ def but_not(request: StoredRequest) -> Iterator[Sentence]:
 def of_restriction(request: StoredRequest) -> Iterator[Sentence]:
     """Yields what becomes of the restriction at the end of the request, or before it.
 
-    Lifted is what systems have lifted, and on that day. What is decided alone is in force: until its letter was told
-    (Art. 18(3)), and again once that has come back and it was restricted anew.
+    Lifted is what systems have lifted, on that day. What is only decided stays in force until its letter is delivered
+    (Art. 18(3)), and is in force again once that letter has come back and the data are restricted again.
     """
-    ended = request.lift_told_at is not None or request.lifted_at is not None
+    ended = request.lift_notified_at is not None or request.lifted_at is not None
     return _of_its_end(request) if ended else _of_what_is_in_force(request)
 
 
 def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
-    day, ground = request.lifted_at or request.lift_told_at or request.received_at, _ground(request)
+    day, ground = request.lifted_at or request.lift_notified_at or request.received_at, _ground(request)
     lifted = "lifted" if request.lifted_at else "to_be_lifted"
     asked = "_as_asked" if request.right is Right.RESTRICTION and request.lifted_at else ""
     how = asked if request.was_restricted else "_if_any"
@@ -62,7 +62,7 @@ def _of_what_is_in_force(request: StoredRequest) -> Iterator[Sentence]:
         if request.is_contested:
             yield say("restriction.meanwhile", ground=_ground(request))
             yield from but_not(request)
-    elif not (request.is_weighed and request.outcome is Outcome.FULFILLED):  # upheld, it is told with the answer
+    elif not (request.is_weighed and request.outcome is Outcome.FULFILLED):  # upheld, the answer says so
         yield say("restriction.stays", ground=_ground(request))
 
 

@@ -12,14 +12,14 @@ from uuid_utils.compat import uuid7
 
 from services.amendment import handlers
 from shared.domain.assignments import AssignedNumber
-from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused, Unavailable
+from shared.domain.errors import LimitExceeded, NotSupported, Refused, Unavailable, WrongPersonMatch
 from shared.domain.events import AnswerDecided, FulfilmentReported, LiftDecided, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import reports
-from shared.fulfilment.at_once import suppress
+from shared.fulfilment.immediate_stop import suppress
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.register import fill
 from shared.systems.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Pending, Receipt, Result, Task
@@ -124,7 +124,7 @@ async def test_located_identities_are_stopped_too(open_harness: OpenHarness) -> 
 
 
 async def test_failed_marketing_stop_is_retried_and_reviewed_once(open_harness: OpenHarness) -> None:
-    many = BlastRadius("2 are found", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
+    many = LimitExceeded("2 are found", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
     crm, postbox, shop = company(AWAY)
     crm.answers[RESTRICT] = each(lambda _: many)
     postbox.answers[RESTRICT] = each(lambda _: NotSupported("restrict there by hand"))
@@ -149,7 +149,7 @@ async def test_an_address_that_two_customers_have_is_stopped_and_no_person_must_
     def two(task: Task) -> Result:
         if task.stops_marketing:
             return Receipt(task.task_id, TaskOutcome.LOCATED, 2, identities=(ACCOUNT, other, *points))
-        return BlastRadius("2 are found", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
+        return LimitExceeded("2 are found", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
 
     harness, _ = await opened(open_harness, SUPPRESS, *company(each(two)))
     every = [("crm", SUPPRESS), ("list", SUPPRESS), ("crm", LOCATE), ("shop", SUPPRESS)]
@@ -196,7 +196,7 @@ async def test_consent_data_go_once_all_systems_were_located(open_harness: OpenH
     assert (await harness.states(new.request_id))["list:suppress"] == "failed", "a person erases there, once"
     other = replace(new, request_id=uuid7(), details={**details, "marketing": False})
     await harness.open(other)
-    assert await harness.pool.fetchval("SELECT count(*) FROM task WHERE at_once") == 3, "of the first alone"
+    assert await harness.pool.fetchval("SELECT count(*) FROM task WHERE immediate") == 3, "of the first alone"
 
 
 @pytest.mark.parametrize("how", ["tells_holders_apart", "tells_people_apart"])
@@ -229,7 +229,7 @@ async def early_reports(harness: Harness) -> list[dict[str, int]]:
 
 
 async def test_early_stop_is_reported_of_a_request_under_review(open_harness: OpenHarness) -> None:
-    many = BlastRadius("2 are found", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
+    many = LimitExceeded("2 are found", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
     crm, postbox, shop = company(each(lambda _: many))
     for each_of in (crm, postbox):
         each_of.answers[RESTRICT] = each(lambda task: Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1))
@@ -394,7 +394,7 @@ async def test_what_goes_with_a_consent_is_not_erased_by_it(open_harness: OpenHa
         harness.unit_of_work.clock.pass_by(minutes=30)  # type: ignore[attr-defined]  # a clock of the test
         await harness.worker("club", operation).work()
     assert searched_by(club, SUPPRESS) == [{RITA.value}], "its use stops immediately"
-    said = "SELECT receipt ->> 'not_searched' FROM task WHERE operation = 'suppress' AND NOT at_once"
+    said = "SELECT receipt ->> 'not_searched' FROM task WHERE operation = 'suppress' AND NOT immediate"
     assert await harness.pool.fetchval(said) == Unsearched.NUMBER_NOT_VOUCHED_FOR
 
 
@@ -411,7 +411,7 @@ KARL = Identity(EMAIL_BY_ROWS, "karl@example.org")
 LINE = Identity(PHONE_BY_ROWS, "+4930222003", source="club")
 MEMBER = Identity(ACCOUNT_BY_ROWS, "M-3", source="club")
 SECOND = Identity(EMAIL_BY_ROWS, "second@example.org", source="club")
-SEVERAL = BlastRadius("2 people", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
+SEVERAL = LimitExceeded("2 people", Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1))
 
 
 PHONE_COLUMN = 'phone = { class = "A", identity = "phone"'
@@ -437,7 +437,7 @@ async def test_yielded_number_leads_to_no_foreign_row(household: SqlEngine, deta
     assert not known & {"C3", "boris@example.org"}
     assert {each.value for each in found if each.shared} == {LINE.value}
     alone = replace(asked, details={})
-    assert isinstance(await household.one(alone), BlastRadius), "any other right is about all that is theirs"
+    assert isinstance(await household.one(alone), LimitExceeded), "any other right is about all that is theirs"
 
 
 def society(*yielded: Identity) -> list[ScriptedSystem]:
@@ -471,7 +471,7 @@ async def work_for(harness: Harness) -> None:
 def last_searched(system: ScriptedSystem) -> tuple[set[str], set[str]]:
     """Returns the identities of the last search to stop marketing, and those that only identify."""
     last = [task for task in system.asked if task.operation is SUPPRESS_BY_ROWS][-1]
-    return {each.value for each in last.identities}, {each.value for each in last.beside}
+    return {each.value for each in last.identities}, {each.value for each in last.ignored}
 
 
 async def test_yielded_identity_stops_marketing_only_where_it_is_sent(open_harness: OpenHarness) -> None:
@@ -495,7 +495,7 @@ async def test_shared_unstated_identity_is_stopped_by_hand(open_harness: OpenHar
     await work_for(harness)
     assert systems[2].asked == []
     said = "SELECT receipt ->> 'not_searched' FROM task WHERE system = 'mailing'"
-    assert await harness.pool.fetchval(said + " AND NOT at_once") == Unsearched.HELD_BY_OTHERS
+    assert await harness.pool.fetchval(said + " AND NOT immediate") == Unsearched.SHARED_IDENTIFIER
     async with harness.unit_of_work.begin() as tx:
         known = await tx.vault.subject_data(tx.connection, [new.subject_ref])
         await suppress(tx, {new.request_id: known[new.subject_ref].identities}, new.right, located=True)
@@ -511,7 +511,7 @@ async def test_account_alone_finds_other_systems_by_yielded_address(open_harness
     assert last_searched(systems[1]) == ({KARL.value}, {LINE.value})
 
 
-@pytest.mark.parametrize("met", [SEVERAL, ForeignHit("others too")], ids=["people", "foreign"])
+@pytest.mark.parametrize("met", [SEVERAL, WrongPersonMatch("others too")], ids=["people", "foreign"])
 async def test_shared_account_stops_what_was_stated(open_harness: OpenHarness, met: Refused) -> None:
     def answer(task: Task) -> Result:
         if {each.type for each in task.identities} != {EMAIL_BY_ROWS}:
@@ -529,10 +529,10 @@ async def test_shared_account_stops_what_was_stated(open_harness: OpenHarness, m
         row[0]: row[1:]
         for row in await harness.pool.fetch(
             "SELECT system, receipt ->> 'outcome', receipt ->> 'not_searched' FROM task"
-            " WHERE operation = 'suppress' AND NOT at_once"
+            " WHERE operation = 'suppress' AND NOT immediate"
         )
     }
-    assert reports["shop"] == ("amended", Unsearched.HELD_BY_OTHERS)
+    assert reports["shop"] == ("amended", Unsearched.SHARED_IDENTIFIER)
     assert reports["mailing"] == ("amended", None)
     assert {limit for task in systems[1].asked for limit in task.confirmed} == {"max_rows"}
 
@@ -545,4 +545,4 @@ async def test_shared_account_alone_needs_review(open_harness: OpenHarness) -> N
     await work_for(harness)
     assert (await harness.states(new.request_id))["club:locate"] == "done"
     said = "SELECT receipt ->> 'not_searched' FROM task WHERE system = 'club' AND operation = 'suppress'"
-    assert await harness.pool.fetchval(said + " AND NOT at_once") == Unsearched.HELD_BY_OTHERS
+    assert await harness.pool.fetchval(said + " AND NOT immediate") == Unsearched.SHARED_IDENTIFIER

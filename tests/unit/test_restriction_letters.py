@@ -20,7 +20,7 @@ from services.intake.delivery.handling import Page, document
 from services.intake.letters.delivery import stands, why
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.delivery import (
-    Told,
+    OnDelivery,
     delivered,
     returned,
     undeliverable,
@@ -121,7 +121,7 @@ def test_every_end_lifts_the_restriction_after_a_notice(end: str) -> None:
 
 def test_restriction_is_reported_as_lifted_with_its_day_once_systems_lifted_it() -> None:
     kept = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=RESTRICTED)
-    decided = replace(kept, lift_told_at=AT)
+    decided = replace(kept, lift_notified_at=AT)
     lifted = replace(decided, lifted_at=AT + timedelta(days=3))
     texts = {name: answer(each) for name, each in (("decided", decided), ("lifted", lifted))}
     assert texts["decided"].startswith("Your data are restricted for your request")
@@ -132,11 +132,11 @@ def test_restriction_is_reported_as_lifted_with_its_day_once_systems_lifted_it()
 def test_pending_manual_lift_is_not_reported_as_lifted() -> None:
     by_hand = report("crm", Operation.LIFT, outcome=None, failure="not_supported")
     kept = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=(*RESTRICTED, by_hand))
-    text = answer(replace(kept, lift_told_at=AT, lifted_at=AT))
+    text = answer(replace(kept, lift_notified_at=AT, lifted_at=AT))
     assert "Not lifted so far, since a person does that by hand: crm." in text
     assert "It was in force in" not in text
     undone = report("desk", Operation.RESTRICT, outcome=None, failure="system_refused")
-    in_part = replace(kept, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(*RESTRICTED, undone), lift_told_at=AT)
+    in_part = replace(kept, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(*RESTRICTED, undone), lift_notified_at=AT)
     assert "It was in force in: cdr and crm." in answer(in_part)
 
 
@@ -177,7 +177,7 @@ def test_work_of_each_system_is_reported_by_its_operation() -> None:
 def test_unknown_person_does_not_read_that_data_are_restricted(found: int) -> None:
     tasks = (report("cdr", Operation.RESTRICT, found=found, changed=0),)
     text = answer(a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks))
-    assert text.startswith("Your data is restricted:" if found else "No system of ours holds data of yours now")
+    assert text.startswith("Your data is restricted:" if found else "None of our systems holds data of yours now")
 
 
 # Letters that are delivered: what waits for that, by what they are known again, and where their address stands.
@@ -216,7 +216,7 @@ def test_fetched_answer_takes_effect_immediately(channel: str, tells: list[str])
 
 def test_portal_answer_takes_effect_once_its_mail_was_accepted() -> None:
     request, _, _ = closing("portal")
-    there: list[Told] = [{"what": "answer", "there": True}]
+    there: list[OnDelivery] = [{"what": "answer", "there": True}]
     assert delivered(request, there, AT).published == (), "it was given when it could be read"
     longer = a_request(State.IN_PROGRESS, channel="portal")
     extending = longer.extend(longer.due_on + timedelta(days=9), "VOLUME", {}, AT, "key", tell_before=AT + timedelta(1))
@@ -239,29 +239,34 @@ def test_a_letter_that_came_back_takes_its_answer_back_once() -> None:
 
 def test_letter_about_a_closed_question_asks_nothing() -> None:
     request = a_request(State.AWAITING_IDENTITY, channel="email")
-    about: Told = {"what": "question", "question": "identity", "question_id": str(uuid7()), "condition_recorded": False}
+    about: OnDelivery = {
+        "what": "question",
+        "question": "identity",
+        "question_id": str(uuid7()),
+        "condition_recorded": False,
+    }
     assert delivered(request, [about], AT).published == ()
 
 
 def test_identity_can_be_asked_again_after_an_undeliverable_letter() -> None:
     request = a_request(State.AWAITING_IDENTITY, channel="email", question=open_question())
     assert request.question
-    question: Told = {"what": "question", "question_id": str(request.question.question_id)}
+    question: OnDelivery = {"what": "question", "question_id": str(request.question.question_id)}
     given_up = undeliverable(request, [question], AT).request
     assert given_up.question is None
     assert given_up.ask(Question.IDENTITY, uuid7(), "Who?", AT, recorded=False).request.question
     meant = a_request(State.AWAITING_CLARIFICATION, channel="email", question=open_question())
     assert meant.question
-    about: Told = {"what": "question", "question_id": str(meant.question.question_id)}
+    about: OnDelivery = {"what": "question", "question_id": str(meant.question.question_id)}
     assert undeliverable(meant, [about], AT).request == meant, "what it waits for may be answered still"
     assert undeliverable(request, [{**question, "question_id": str(uuid7())}], AT).request == request
 
 
 def test_restriction_with_an_undeliverable_lift_notice_stays() -> None:
-    request = a_request(State.CLOSED, channel="email", right=Right.RESTRICTION, lift_told_at=AT, responded_at=AT)
+    request = a_request(State.CLOSED, channel="email", right=Right.RESTRICTION, lift_notified_at=AT, responded_at=AT)
     given_up = undeliverable(request, [{"what": "lift"}], AT)
     assert given_up.published == ()
-    assert given_up.request.lift_told_at is None
+    assert given_up.request.lift_notified_at is None
 
 
 def test_portal_lift_begins_immediately_and_is_unknown_after_a_refused_mail() -> None:
@@ -276,15 +281,15 @@ def test_portal_lift_begins_immediately_and_is_unknown_after_a_refused_mail() ->
 
 
 def test_what_waits_for_a_letter_is_said_of_each_that_is_not_delivered() -> None:
-    extension: Told = {"what": "extension", "due_on": "2026-06-01", "due_before": "2026-04-02"}
+    extension: OnDelivery = {"what": "extension", "due_on": "2026-06-01", "due_before": "2026-04-02"}
     [said] = why("waiting", [extension])
     assert "due on 2026-04-02" in said
-    assert [*why("sent", [extension])] == [*why("person", [{**extension, "there": True}])] == []
-    [stays] = why("person", [{"what": "lift"}])
+    assert [*why("sent", [extension])] == [*why("needs_attention", [{**extension, "there": True}])] == []
+    [stays] = why("needs_attention", [{"what": "lift"}])
     assert "stays" in stays
-    assert [*why("person", without_lift([{"what": "lift"}]))] == []
+    assert [*why("needs_attention", without_lift([{"what": "lift"}]))] == []
     assert "came back" not in stands("update", "waiting", None)
-    assert stands("portal_news", "person", "put_off").endswith("put off.")
+    assert stands("portal_news", "needs_attention", "put_off").endswith("put off.")
 
 
 @given(st.uuids())

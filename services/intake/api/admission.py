@@ -1,12 +1,11 @@
-"""The door: what every call of the API must pass before any route sees it, in this order.
+"""Admits calls of the API before any route sees them, or answers them with a problem.
 
-One spelling of the path and of each header; a valid key; not too often; a body of JSON, no longer than it may be, in
-which no name comes twice. A body is read only for who has a key. What is refused here has stored nothing.
+The checks, in order: an unescaped path and single headers; a valid key; rates and calls in progress; a JSON body within
+its limit and without a repeated name. The body of a caller without a key is never read. A refused call stores nothing.
 """
 
 import asyncio
 import re
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
@@ -25,9 +24,10 @@ from services.intake.settings import IntakeSettings
 from shared.domain.errors import DsrError
 from shared.storage.postgres import AWAY
 
-IN_PASSING = 16 * 1024
+SMALL_BODY = 16 * 1024
 """Bytes of a body that the event loop reads without a thread: about a millisecond of work."""
-Named = Callable[[str], Awaitable[UUID | None]]
+FindByReference = Callable[[str], Awaitable[UUID | None]]
+"""Returns the ID of the request with that reference, if there is one."""
 PREFIX, BATCH, RESULT = "/v1/", "/v1/requests/batch", "/v1/tasks/result"
 CHECK = "/v1/suppression/check"
 _ONCE = frozenset(
@@ -37,34 +37,37 @@ _ONCE = frozenset(
     }
 )
 _JSON = frozenset({"application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"'})
-_PLAIN, _GZIP = "identity", 16 + zlib.MAX_WBITS
+_PLAIN = "identity"
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-_REFUSALS_AT_ONCE_SECONDS = 10.0
-_FORESEEN = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
-
-
+_REFUSAL_BURST_SECONDS = 10.0
+_EXPECTED = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
 _BY_REFERENCE = re.compile(r"/v1/requests/((?i:ccp)-[^/]+)")
 
 
-class Door:
-    """An ASGI application around that of the API; it leaves ``caller`` and ``headers`` in the state of the scope.
+class Admission:
+    """Wraps the application of the API; leaves ``caller`` and ``headers`` in the state of the scope for it.
 
-    ``direct``: what is posted to, by path, past routing; it finds its ``body`` in the state too (decision record 8).
-    ``named``: finds the request of a reference, which a path may have in place of its id.
+    ``unrouted``: applications by path that get their POST calls without routing, to save time; they find the ``body``
+    in the state too (decision record 8). A path may name a request by its reference in place of its ID.
     """
 
     def __init__(
-        self, app: ASGIApp, direct: Mapping[str, ASGIApp], api_keys: ApiKeys, settings: IntakeSettings, named: Named
+        self,
+        app: ASGIApp,
+        unrouted: Mapping[str, ASGIApp],
+        api_keys: ApiKeys,
+        settings: IntakeSettings,
+        find_by_reference: FindByReference,
     ) -> None:
         self._app = app
-        self._direct = direct
+        self._unrouted = unrouted
         self._api_keys = api_keys
-        self._named = named
+        self._find_by_reference = find_by_reference
         self._settings = settings
         self._held = Quota(settings.held_bytes)
         self._under_way = Quota(settings.under_way)
         self._calls = Rate(settings.call_rate, burst_seconds=1.0)
-        self._refusals = Rate(settings.refusals_rate, _REFUSALS_AT_ONCE_SECONDS)
+        self._refusals = Rate(settings.refusals_rate, _REFUSAL_BURST_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the call on, or answers it with a problem."""
@@ -72,41 +75,41 @@ class Door:
             await self._app(scope, receive, send)
             return
         try:
-            await self._enter(scope, receive, send)
-        except _FORESEEN as error:
+            await self._admit(scope, receive, send)
+        except _EXPECTED as error:
             await (await respond(Request(scope), error))(scope, receive, send)
 
-    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         if b"%" in scope["raw_path"]:
             raise NotFound("no path of this API has an escaped character")
-        headers = _single(scope)
+        headers = _headers(scope)
         caller = await self._caller(scope, headers)
         self._calls.take(caller.channel)
         scope.setdefault("state", {}).update(caller=caller, headers=headers)
         self._under_way.take(caller.channel, 1)
         try:
-            await self._pass_on(await self._by_id(scope), headers, caller, receive, send)
+            await self._forward_whole(await self._with_id(scope), headers, caller, receive, send)
         finally:
             self._under_way.give(caller.channel, 1)
 
-    async def _by_id(self, scope: Scope) -> Scope:
+    async def _with_id(self, scope: Scope) -> Scope:
         """Returns the call with the id of the request where its path names it by a reference."""
         if (found := _BY_REFERENCE.match(scope["path"])) is None:
             return scope
-        if (request_id := await self._named(found[1])) is None:
+        if (request_id := await self._find_by_reference(found[1])) is None:
             raise NotFound("no such request for this key")
         path = f"/v1/requests/{request_id}{scope['path'][found.end() :]}"
         return {**scope, "path": path, "raw_path": path.encode()}
 
-    async def _pass_on(
+    async def _forward_whole(
         self, scope: Scope, headers: Mapping[bytes, str], caller: Caller, receive: Receive, send: Send
     ) -> None:
+        """Reads the body within its limits, and forwards the call with it."""
         if scope["method"] in _BODILESS:
             await self._app(scope, receive, send)
             return
         limit = self._limit(scope["path"])
-        announced = _announced(headers, limit, packed=scope["path"] == RESULT)
-        if announced and b"content-type" not in headers:
+        if _check_headers(headers, limit) and b"content-type" not in headers:
             scope["headers"] = [*scope["headers"], (b"content-type", b"application/json")]
         body: bytes | bytearray = b""
         more = True
@@ -124,55 +127,36 @@ class Door:
                     body += part
                 if len(body) > limit:
                     raise TooLarge(f"the body is longer than {limit} bytes; send less in one call")
-            await self._unpack(scope, headers, caller, body, limit, receive, send)
+            await self._forward(scope, body, receive, send)
         finally:
             self._held.give(caller.channel, len(body))
 
     def _limit(self, path: str) -> int:
-        """Limit of a body in bytes, also once it is unpacked."""
+        """Returns the limit of a body in bytes."""
         settings = self._settings
         longer = {BATCH: settings.batch_bytes, CHECK: settings.batch_bytes, RESULT: settings.result_bytes}
         return longer.get(path, settings.body_bytes)
 
-    async def _unpack(
-        self,
-        scope: Scope,
-        headers: Mapping[bytes, str],
-        caller: Caller,
-        body: bytes | bytearray,
-        limit: int,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """Hands a body over, one that came packed unpacked; for as long as that lasts, it counts as well."""
-        if headers.get(b"content-encoding", _PLAIN) == _PLAIN:
-            await self._hand_over(scope, body, receive, send)
-            return
-        unpacked = await asyncio.to_thread(unpack, body, limit)
-        self._held.take(caller.channel, len(unpacked))
-        try:
-            await self._hand_over(scope, unpacked, receive, send)
-        finally:
-            self._held.give(caller.channel, len(unpacked))
-
-    async def _hand_over(self, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send) -> None:
-        if scope["method"] == "POST" and (endpoint := self._direct.get(scope["path"])):
+    async def _forward(self, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send) -> None:
+        """Calls the unrouted application of that path, or the API."""
+        if scope["method"] == "POST" and (endpoint := self._unrouted.get(scope["path"])):
             scope["state"]["body"] = body
             try:
                 await endpoint(scope, receive, send)
-            except _FORESEEN:
+            except _EXPECTED:
                 raise
             except Exception as error:
                 await (await respond(Request(scope), error))(scope, receive, send)
                 raise  # the server logs it
             return
-        if len(body) > IN_PASSING:
-            await asyncio.to_thread(readable, body)
+        if len(body) > SMALL_BODY:
+            await asyncio.to_thread(parse_body, body)
         elif body:
-            readable(body)
-        await self._app(scope, _again(body, receive), send)
+            parse_body(body)
+        await self._app(scope, _replay(body, receive), send)
 
     async def _caller(self, scope: Scope, headers: Mapping[bytes, str]) -> Caller:
+        """Returns who has the key; calls without a valid key are limited per address."""
         scheme, token = get_authorization_scheme_param(headers.get(b"authorization"))
         try:
             return await self._api_keys.caller(token if scheme.lower() == "bearer" else None)
@@ -182,16 +166,16 @@ class Door:
             raise
 
 
-def readable(body: bytes | bytearray) -> Any:
-    """The value of a JSON body; raises ``RequestValidationError``."""
+def parse_body(body: bytes | bytearray) -> Any:
+    """Returns the value of a JSON body; raises ``RequestValidationError``."""
     try:
         return read_json(body)
     except MalformedBody as error:
         raise RequestValidationError([{"loc": (), "msg": str(error), "type": "json_invalid"}]) from None
 
 
-def _single(scope: Scope) -> dict[bytes, str]:
-    """The headers that we read; raises ``BadRequest`` if one comes twice."""
+def _headers(scope: Scope) -> dict[bytes, str]:
+    """Returns the headers that we read; raises ``BadRequest`` if one comes twice."""
     read = [(name, value.decode("latin-1")) for name, value in scope["headers"] if name in _ONCE]
     found = dict(read)
     if len(found) != len(read):
@@ -201,31 +185,12 @@ def _single(scope: Scope) -> dict[bytes, str]:
     return found
 
 
-def unpack(body: bytes | bytearray, limit: int) -> bytes:
-    """Unpacks a gzip body, never further than one byte beyond the limit.
+def _check_headers(headers: Mapping[bytes, str], limit: int) -> bool:
+    """Returns whether a body follows, after a check of its type and length.
 
     Raises:
-        TooLarge: it is longer than that.
-        RequestValidationError: it is no gzip, or not one whole.
-    """
-    unpacking = zlib.decompressobj(_GZIP)
-    try:
-        content = unpacking.decompress(body, limit + 1)
-    except zlib.error:
-        content = b""
-    if len(content) > limit:
-        raise TooLarge(f"the body is longer than {limit} bytes, unpacked; send less in one call")
-    if not unpacking.eof or unpacking.unused_data:
-        raise RequestValidationError([{"loc": (), "msg": "no gzip, or not one whole", "type": "gzip_invalid"}])
-    return content
-
-
-def _announced(headers: Mapping[bytes, str], limit: int, *, packed: bool) -> bool:
-    """Whether a body is announced, of a kind and length that we read; ``packed``: as gzip too.
-
-    Raises:
-        UnsupportedType: it is no JSON, or compressed.
-        TooLarge: it is longer than the limit.
+        UnsupportedType: the body is not JSON, or compressed.
+        TooLarge: the body is longer than the limit.
     """
     length = headers.get(b"content-length", "0")
     if not (b"transfer-encoding" in headers or length != "0"):
@@ -233,15 +198,15 @@ def _announced(headers: Mapping[bytes, str], limit: int, *, packed: bool) -> boo
     kind = headers.get(b"content-type", "application/json")
     if kind not in _JSON and kind.lower().replace(" ", "") not in _JSON:
         raise UnsupportedType("send JSON in UTF-8, as application/json")
-    if headers.get(b"content-encoding", _PLAIN) not in ({_PLAIN, "gzip"} if packed else {_PLAIN}):
+    if headers.get(b"content-encoding", _PLAIN) != _PLAIN:
         raise UnsupportedType("send it uncompressed")
     if not length.isdecimal() or int(length) > limit:
         raise TooLarge(f"the body is longer than {limit} bytes; send less in one call")
     return True
 
 
-def _again(body: bytes | bytearray, receive: Receive) -> Receive:
-    """Gives the body in one piece, and then what else comes."""
+def _replay(body: bytes | bytearray, receive: Receive) -> Receive:
+    """Returns a ``receive`` that gives the body in one piece, and then what else comes."""
     given = False
 
     async def once() -> Message:

@@ -29,8 +29,8 @@ _SAME = """
 SELECT t.task_id, t.fulfilment_id, t.system, f.subject_ref
 FROM task t JOIN fulfilment f USING (fulfilment_id) JOIN task early
   ON early.fulfilment_id = t.fulfilment_id AND early.system = t.system AND early.operation = t.operation
-WHERE t.fulfilment_id = ANY($1) AND NOT t.at_once AND t.state = 'waiting'
-  AND early.at_once AND (early.state = 'ready' OR early.state = 'done' AND NOT early.receipt ? 'not_searched')
+WHERE t.fulfilment_id = ANY($1) AND NOT t.immediate AND t.state = 'waiting'
+  AND early.immediate AND (early.state = 'ready' OR early.state = 'done' AND NOT early.receipt ? 'not_searched')
   AND coalesce(f.details -> 'ends', '[]') = '[]' AND coalesce(f.details -> 'concerns', '[]') = '[]'
   AND NOT EXISTS (SELECT FROM task other WHERE other.fulfilment_id = t.fulfilment_id
                   AND other.state = 'waiting' AND other.stage < t.stage)
@@ -38,8 +38,8 @@ FOR UPDATE OF early
 """
 _TAKE_OVER = """
 WITH t AS (DELETE FROM task WHERE task_id = ANY($1) RETURNING fulfilment_id, system, operation, stage)
-UPDATE task early SET at_once = false, stage = t.stage FROM t
-WHERE early.at_once AND early.fulfilment_id = t.fulfilment_id AND early.system = t.system
+UPDATE task early SET immediate = false, stage = t.stage FROM t
+WHERE early.immediate AND early.fulfilment_id = t.fulfilment_id AND early.system = t.system
   AND early.operation = t.operation
 """
 
@@ -81,8 +81,8 @@ async def take_over(tx: UnitOfWork, systems: Mapping[str, Downstream], ids: Sequ
 def learned(known: Collection[Identity], needs: Collection[IdentityType]) -> bool:
     """Returns whether systems named identities that this system needs and the requester did not state."""
     stated = {_key(each) for each in known if each.source == "requester"}
-    told = (each for each in known if each.type in needs and each.type is not IdentityType.NAME)
-    return any(_key(each) not in stated or each.shared for each in told)
+    named = (each for each in known if each.type in needs and each.type is not IdentityType.NAME)
+    return any(_key(each) not in stated or each.shared for each in named)
 
 
 def _key(identity: Identity) -> tuple[object, ...]:
@@ -95,7 +95,7 @@ def details(claim: Claim) -> Mapping[str, bool]:
     An immediate task erases nothing: what goes with a consent goes once it is known what must stay.
     Marketing stops for everyone who shares an address.
     """
-    early = {COPY_FIRST: True} if claim.at_once else {}
+    early = {COPY_FIRST: True} if claim.immediate else {}
     if claim.fulfils != Operation.SUPPRESS:
         return early
     return early | {STOPS_MARKETING if not claim.details.get("ends") else BY_STATED: True}
@@ -105,14 +105,14 @@ def ended(conclusion: Conclusion) -> Conclusion:
     """Cancels an immediate task that failed: the task after the search does its work."""
     claim, report = conclusion.claim, conclusion.report
     undone = conclusion.state is TaskState.FAILED or (report is not None and report.outcome == TaskOutcome.NOT_SEARCHED)
-    if not (claim.at_once and undone):
+    if not (claim.immediate and undone):
         return conclusion
     return Conclusion(claim, TaskState.CANCELLED, None, None, conclusion.not_before)
 
 
 def done(concluded: Iterable[Conclusion]) -> set[UUID]:
     """Returns the fulfilments with an immediate task that is done."""
-    return {each.claim.fulfilment_id for each in concluded if each.claim.at_once and each.state is TaskState.DONE}
+    return {each.claim.fulfilment_id for each in concluded if each.claim.immediate and each.state is TaskState.DONE}
 
 
 def listed(identities: Iterable[Identity]) -> list[Identity]:
