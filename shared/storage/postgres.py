@@ -149,6 +149,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
             min_size=1,
             max_size=settings.pool_size - reserved,
             command_timeout=60,
+            max_cached_statement_lifetime=60,  # a plan made while a table was empty must not live on when it is full
             init=_begin,
             reset=_leave,
             server_settings={

@@ -51,7 +51,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(asyncpg.Connection, name, count)
 
-    for name in ("fetch", "fetchrow", "fetchval", "execute", "copy_records_to_table"):
+    for name in ("fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table"):
         counting(name)
     return found
 
