@@ -273,7 +273,7 @@ async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has
     calls, tickets = till["categories"]
     assert (calls["category"], calls["waiting"], tickets["waiting"], tickets["unsigned"]) == ("call_record", 4, 3, [])
     [by] = calls["unsigned"]
-    assert (by["rule"], by["rows"], "keep records of billed calls" in by["words"]) == ("calls_us_18m", 4, True)
+    assert (by["rule"], by["rows"], "lines in the United States" in by["words"]) == ("calls_us_18m", 4, True)
     assert await intake.view(path) == before, "it changes nothing"
     policy = intake.unit_of_work.policy
     intake.unit_of_work.policy = policy.with_other(states={**policy.states, "packed": "it is packed"})

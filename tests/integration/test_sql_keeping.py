@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import GroundUnknown, Misconfigured, NotSupported, RuleUnsigned
 from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
-from shared.domain.policy import Policy, parse_period, read_policy
+from shared.domain.policy import Policy, parse_period
 from shared.systems.contract import Receipt, Task
 from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED
@@ -22,7 +22,7 @@ from shared.systems.sweepable import Swept
 from tests.fixtures.analytics import due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, missing, number, with_tables
 from tests.fixtures.downstream import email, receipt, task
-from tests.fixtures.policy import signed_policy
+from tests.fixtures.policy import none_signed, signed_policy
 
 RULE = "calls_us_18m"
 E = datetime(2026, 10, 1, 12, tzinfo=UTC)
@@ -142,7 +142,8 @@ async def test_unsigned_rule_keeps_nothing_once_two_people_confirm(
     cdr_store: CdrStore, settings: Mapping[str, Any], *, confirmed: bool
 ) -> None:
     await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
-    async with engine(cdr_store.privacy, "kamailio", {"ours": [OURS], **settings}, read_policy()) as unsigned:
+    policy = none_signed(signed_policy())
+    async with engine(cdr_store.privacy, "kamailio", {"ours": [OURS], **settings}, policy) as unsigned:
         asked = replace(erasure(ANNA), confirmed={Limit.UNSIGNED_ROWS: 4} if confirmed else {})
         result = await unsigned.one(asked)
         if confirmed:
@@ -164,7 +165,7 @@ async def test_calls_stay_whole_while_a_bill_is_disputed_and_a_person_looks_wher
     cdr_store: CdrStore, settings: Mapping[str, Any], *, known: bool | None, signed: bool
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS, day) for day in DAYS])
-    policy = signed_policy() if signed else read_policy()
+    policy = signed_policy() if signed else none_signed(signed_policy())
     whole = "SELECT start_time::date::text, caller, callee, callid, src_ip FROM acc_cdrs ORDER BY start_time"
     before = await ask(cdr_store.admin, whole)
     async with engine(cdr_store.privacy, "kamailio", {"ours": [OURS], **settings}, policy) as keeping:
