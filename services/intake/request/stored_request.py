@@ -28,7 +28,7 @@ _ANSWERED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.A
 
 
 class Waits(StrEnum):
-    """What a request waits for; ``PACKAGE``: the release of a withheld package, next to anything else."""
+    """Causes that a request waits for; ``PACKAGE``: the release of a withheld package, next to any other."""
 
     PERSON = "person"
     PROOF = "proof"
@@ -211,7 +211,7 @@ class StoredRequest:
 
     @property
     def waits(self) -> Waits | None:
-        """What it waits for (a column), but for the release of its package."""
+        """Returns the cause that it waits for (a column), except the release of its package."""
         if self.state is State.CLOSED:
             looked_into = self.outcome in _ANSWERED and deferrals.looked_into(self.tasks)
             return Waits.PERSON if looked_into or any(map(deferrals.lift_undone, self.tasks or ())) else None
