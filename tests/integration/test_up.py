@@ -161,7 +161,8 @@ async def _says_that_it_ended(shell: Shell, name: str) -> bool:
 
 
 def _plug_in(shell: Shell) -> None:
-    assert "orders  (sql)  searched by email" in shell.runs(CHECKED)
+    checked = json.loads(shell.runs(CHECKED))["systems"]["orders"]
+    assert (checked["adapter"], checked["needs"], checked["faults"]) == ("sql", ["email"], [])
     refused = shell.runs("env -u DSR_ORDERS_DSN make up DOWNSTREAMS=my-downstreams.toml", status=1)
     assert "export DSR_ORDERS_DSN" in refused
     assert refused.endswith("Nothing was started.\n")
