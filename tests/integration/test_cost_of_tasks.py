@@ -31,7 +31,7 @@ from tests.fixtures.engine import DUE, TRACING, Harness, SetClock
 from tests.fixtures.policy import nothing_kept
 
 REQUESTS = 40
-STATEMENTS = 51
+STATEMENTS = 42
 """Statements for three batches, one per store, whatever their number of requests."""
 _UPDATED = "SELECT relname, n_tup_upd FROM pg_stat_user_tables WHERE schemaname = 'erasure'"
 
