@@ -41,10 +41,14 @@ _NEEDED = f"""(r.facts ? 'resumable'
         '$[*] ? (exists(@.failure) || exists(@.not_searched) || !exists(@.outcome))'))"""
 
 _ERASED = """
-    SELECT FROM vault.open_request o JOIN request e USING (request_id)
-    WHERE o.kind = 'erased' AND e.outcome IN ('fulfilled', 'partially_fulfilled', 'no_data')
-      AND e.closed_at < $1 AND r.accepted_at < e.closed_at AND o.request_id IN (
-          SELECT r.request_id UNION ALL SELECT s.other FROM same_person s WHERE s.request_id = r.request_id)
+    SELECT FROM request_lookup l JOIN vault.open_request o ON o.mark = l.hash
+    JOIN request e ON e.request_id = o.request_id
+    WHERE l.request_id = r.request_id AND l.proved AND o.kind = 'erased'
+      AND e.outcome IN ('fulfilled', 'partially_fulfilled', 'no_data')
+      AND e.closed_at < $1 AND r.accepted_at < e.closed_at AND (l.kind = 'account_id'
+          OR NOT EXISTS (
+              SELECT FROM request_lookup a WHERE a.request_id = r.request_id AND a.proved AND a.kind = 'account_id')
+          OR NOT EXISTS (SELECT FROM vault.open_request x WHERE x.request_id = o.request_id AND x.type = 'account_id'))
 """
 End = Callable[[UnitOfWork, str, datetime], Coroutine[None, None, int]]
 
