@@ -9,7 +9,7 @@ import shared
 from services.intake.api.problems import OTHERS, STATUS, title_of
 from shared.domain.errors import DsrError, Refused
 from shared.domain.operations import Unsearched
-from shared.domain.release import Fault
+from shared.domain.release import ReleaseFault
 
 _HEAD: Final = "Made by `make docs` from the code."
 _PROBLEMS: Final = (
@@ -42,7 +42,7 @@ def page() -> str:
             "Why a package is withheld",
             "`package_fault` in the evidence.",
             ("code", "means"),
-            {each.value: (each.sentence,) for each in Fault},
+            {each.value: (each.sentence,) for each in ReleaseFault},
         ),
     ]
     return (

@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from shared.domain.configuration import bounds
 from shared.domain.user_events import EMITTER_NAME, KINDS, Emitter
-from shared.systems.file import AdapterSettings, System
+from shared.systems.file import AdapterSettings, SystemKeys
 from shared.systems.http.declaration import Declaration
 from shared.systems.sql.dataset import Dataset
 
@@ -63,7 +63,7 @@ def _emitters() -> dict[str, Any]:
 
 def _downstreams() -> dict[str, Any]:
     """Tables, each by its adapter: what every table says and what that adapter adds."""
-    common = System.model_json_schema()
+    common = SystemKeys.model_json_schema()
     shared = {name: said for name, said in common["properties"].items() if name != "settings"}
     kinds = []
     for model in ADAPTERS:
@@ -101,7 +101,7 @@ def page() -> str:
         "",
         "`[NAME]`, whatever its adapter:",
         "",
-        *_table({name: info for name, info in System.model_fields.items() if name != "settings"}),
+        *_table({name: info for name, info in SystemKeys.model_fields.items() if name != "settings"}),
     ]
     for model in ADAPTERS:
         lines += [f'`[NAME]` with `adapter = "{model.model_fields["adapter"].default}"`:', ""]

@@ -21,7 +21,7 @@ from shared.domain import reference
 from shared.domain.notices import NoticeFacts, Reader
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Listed, Term, article, named_system, say
+from shared.domain.sentences import FactList, Lines, Term, article, named_system, say
 from shared.domain.time_limit_policy import Question
 from shared.domain.wording import LANGUAGES, LOCALES, Language
 
@@ -119,7 +119,7 @@ def _asked() -> Iterator[LetterOf]:
     yield "question", {"about": "again", **open_one}
     for about in ("identity", "meaning", "unsearched", "unsearched_unfinished", "proof", "proof_unfinished"):
         yield "last_notice", {**open_one, "about": about, "question": asking.get(about.split("_")[0], "(…)")}
-    rights = Listed((Term("right", Right.ACCESS), Term("right", Right.ERASURE)))
+    rights = FactList((Term("right", Right.ACCESS), Term("right", Right.ERASURE)))
     link: Mapping[str, LetterField] = {"link": "https://privacy.example.com/portal/en/…", "minutes": 15, "hours": 72}
     for about in ("", "begun"):
         yield "proof_link", {**link, "about": about, "rights": rights, "code": "2718 2818"}

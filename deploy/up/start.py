@@ -16,7 +16,7 @@ from deploy.local.unprivileged import become_unprivileged
 from deploy.up import environment, sample
 from deploy.up.environment import Lock
 from shared.domain.errors import Misconfigured
-from shared.systems.check import check, demanding, emitter_faults
+from shared.systems.check import check, emitter_faults, with_unset_faults
 from shared.systems.registry import Wiring
 
 HERE = LOCAL / "up"
@@ -78,11 +78,11 @@ def _mistakes(declared: Path) -> tuple[list[str], list[str]]:
         checked = asyncio.run(check(declared, wiring, live=False))
     except Misconfigured as error:
         return [str(fault) for fault in error.faults], []
-    used = [demanding(each) for each in checked if each.declared is None or each.declared.enabled]
+    used = [with_unset_faults(each) for each in checked if each.declared is None or each.declared.enabled]
     emitters = os.environ.get("DSR_INTAKE_EMITTERS")
     mistakes = emitter_faults(Path(emitters), checked) if emitters else ()
     wrong = [f"[{each.name}]: {fault}" if not fault.file else str(fault) for each in used for fault in each.faults]
-    return [*wrong, *map(str, mistakes)], [str(fault) for each in used for fault in each.by_person]
+    return [*wrong, *map(str, mistakes)], [str(fault) for each in used for fault in each.manual_parts]
 
 
 def _start(folder: Path, declared: Path, *, keep: bool) -> None:

@@ -57,7 +57,7 @@ async def where(tx: UnitOfWork, fulfilments: Fulfilments, new: NewFulfilment) ->
     if new.right is not Right.CONSENT_WITHDRAWAL or new.details.get("marketing"):
         return new
     held = {str(each) for key in ("ends", "concerns") for each in _listed(new.details.get(key))}
-    return replace(new, systems=await fulfilments.holding(tx, new.operation, held))
+    return replace(new, systems=await fulfilments.systems_holding(tx, new.operation, held))
 
 
 def _listed(named: JsonValue) -> Collection[JsonValue]:

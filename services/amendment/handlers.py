@@ -12,7 +12,7 @@ from shared.domain.policy import Policy
 from shared.domain.rights import Right
 from shared.fulfilment import reports
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
 VERBS = {
@@ -64,7 +64,7 @@ async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: Unit
     await finish(fulfilments, [overlapping_restrictions.changes_nothing(each) for each in nowhere], tx)
 
 
-async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
+async def finish(fulfilments: Fulfilments, completed: Sequence[FulfilmentResult], tx: UnitOfWork) -> None:
     """Updates the registers and publishes the end: every system was changed and verified."""
     answers = [done for done in completed if not done.repair]
     await registers.keep_restrictions(tx, answers)
@@ -88,7 +88,7 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
     await reimported_contacts.forget(tx, [done for done in completed if done.returned])
 
 
-async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx: UnitOfWork) -> None:
+async def _correct(fulfilments: Fulfilments, restricted: Sequence[FulfilmentResult], tx: UnitOfWork) -> None:
     """Corrects contested data once they are restricted; the later operation of a request wins in a system."""
     if restricted:
         rows = await tx.connection.fetch(_DUE, [done.request_id for done in restricted])
@@ -103,7 +103,7 @@ async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx
 
 async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
     """Publishes the work done for a decided answer, including our own list."""
-    for event, done in await reports.decided(events, tx):
+    for event, done in await reports.results_of_decided(events, tx):
         for listed in await registers.with_list(tx, [done]) if done else [None]:
             reports.publish(tx, event, listed)
 

@@ -19,7 +19,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
 # The second of two simultaneous lifts waits here, and then sees that the first is decided.
@@ -47,7 +47,7 @@ class _Other:
     covers: bool
 
 
-async def note_people(tx: UnitOfWork, restricted: Sequence[Completed]) -> None:
+async def note_people(tx: UnitOfWork, restricted: Sequence[FulfilmentResult]) -> None:
     """Records the people whom these restrictions cover; a tenant's restriction sets no flag."""
     known = await tx.vault.subject_data(tx.connection, [done.subject_ref for done in restricted]) if restricted else {}
     rows = {
@@ -83,9 +83,9 @@ async def lifts(tx: UnitOfWork, fulfilments: Fulfilments, events: Sequence[LiftD
     return new
 
 
-def changes_nothing(new: NewFulfilment) -> Completed:
+def changes_nothing(new: NewFulfilment) -> FulfilmentResult:
     """Returns completed work without any system, such as a lift while another restriction is in force."""
-    return Completed(uuid7(), new.request_id, new.subject_ref, new.right, new.operation, new.details, ())
+    return FulfilmentResult(uuid7(), new.request_id, new.subject_ref, new.right, new.operation, new.details, ())
 
 
 async def put_back(tx: UnitOfWork, fulfilments: Fulfilments, lifted: Sequence[UUID]) -> None:
@@ -113,7 +113,7 @@ async def _others(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, lis
 
 
 def _lifting(fulfilments: Fulfilments) -> frozenset[str]:
-    steps = (step for stage in fulfilments.plans[Operation.LIFT] for step in stage)
+    steps = (step for stage in fulfilments.stages_of[Operation.LIFT] for step in stage)
     return frozenset(step.system for step in steps if step.operation is Operation.LIFT)
 
 

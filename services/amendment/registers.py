@@ -11,7 +11,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 from shared.fulfilment import immediate_stop, reports
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.suppression import CHANNELS, listed
 
@@ -19,7 +19,7 @@ OUR_LIST = "marketing_objections"
 """The name of our suppression list in reports."""
 
 
-async def suppress(tx: UnitOfWork, stops: Iterable[NewFulfilment | Completed], *, located: bool) -> None:
+async def suppress(tx: UnitOfWork, stops: Iterable[NewFulfilment | FulfilmentResult], *, located: bool) -> None:
     """Adds the subjects' contact points to the suppression list, as keyed fingerprints.
 
     Stated contact points are added immediately, those found in systems once they are ``located``, so that later imports
@@ -41,7 +41,7 @@ def _is_listed(details: Mapping[str, JsonValue]) -> bool:
     return details.get("marketing") is not False
 
 
-async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Completed]:
+async def with_list(tx: UnitOfWork, completed: Sequence[FulfilmentResult]) -> list[FulfilmentResult]:
     """Adds a report of our suppression list to each piece of work that stops marketing."""
     stops = {done.request_id: done.subject_ref for done in completed if _lists(done)}
     known = await tx.vault.subject_data(tx.connection, stops.values()) if stops else {}
@@ -59,16 +59,16 @@ async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Comp
 
 async def tell_what_stopped(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
     """Publishes what our list has stopped before any system is done, so that recipients are notified (Art. 19)."""
-    opened = (await reports.so_far(tx, requests)).values() if requests else ()
+    opened = (await reports.results_so_far(tx, requests)).values() if requests else ()
     for done in await with_list(tx, [each for each in opened if _lists(each)]):
-        tx.publish(done.reported().model_copy(update={"so_far": True}))
+        tx.publish(done.report_event().model_copy(update={"so_far": True}))
 
 
-def _lists(done: Completed) -> bool:
+def _lists(done: FulfilmentResult) -> bool:
     return done.operation is Operation.SUPPRESS and _is_listed(done.details)
 
 
-def _report(done: Completed, points: Sequence[IdentityType]) -> TaskReport:
+def _report(done: FulfilmentResult, points: Sequence[IdentityType]) -> TaskReport:
     kinds = Counter(CHANNELS[each] for each in points)
     return TaskReport(
         task_id=done.fulfilment_id,
@@ -83,7 +83,7 @@ def _report(done: Completed, points: Sequence[IdentityType]) -> TaskReport:
     )
 
 
-async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
+async def keep_restrictions(tx: UnitOfWork, completed: Sequence[FulfilmentResult]) -> None:
     """Records restrictions that are now in force or lifted."""
     for done in completed:
         if done.operation is Operation.RESTRICT and done.outcome is not Outcome.NO_DATA:
@@ -104,7 +104,7 @@ async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> N
             tx.log_evidence(done.request_id, "restriction.lifted", {})
 
 
-def note_repair(tx: UnitOfWork, done: Completed) -> None:
+def note_repair(tx: UnitOfWork, done: FulfilmentResult) -> None:
     """Records by system what a repair changed, if anything."""
     wrong: dict[str, JsonValue] = {report.system: report.changed for report in done.reports if report.changed}
     if wrong:

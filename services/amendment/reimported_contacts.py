@@ -22,7 +22,7 @@ from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import FulfilmentResult
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
@@ -34,7 +34,7 @@ from shared.storage.subject_data import SubjectData
 from shared.storage.suppression import CHANNELS
 from shared.storage.systems import COUNTING, SystemState, standings
 from shared.systems.downstream import Downstream
-from shared.systems.protocols import Marketable
+from shared.systems.protocols import MarketingList
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ async def run(running: Running, fulfilments: Fulfilments) -> None:
     await run_periodically(returned.look, LOOP, _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
-async def forget(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
+async def forget(tx: UnitOfWork, completed: Sequence[FulfilmentResult]) -> None:
     """Deletes the identities of a reimported contact once its marketing is stopped."""
     stopped = await tx.connection.fetch(_STOPPED, [done.subject_ref for done in completed])
     await _forget(tx, [row[0] for row in stopped])
@@ -96,7 +96,7 @@ class Returned:
         for system in self._systems:
             state = known[system.name].state if system.name in known else SystemState.ON
             adapter: object = system.adapter
-            if state in COUNTING and isinstance(adapter, Marketable):
+            if state in COUNTING and isinstance(adapter, MarketingList):
                 async with alive(LOOP, self._heartbeats):
                     await self._in_turn(system, adapter)
         await self._show()
@@ -110,7 +110,7 @@ class Returned:
         for system, missed in found:
             NOT_COMPARED.labels(system).set(missed)
 
-    async def _in_turn(self, system: Downstream, adapter: Marketable) -> None:
+    async def _in_turn(self, system: Downstream, adapter: MarketingList) -> None:
         async with self._unit_of_work.pool.acquire() as connection:
             night = night_of(self._unit_of_work.clock.now())
             turn = await lease.take(connection, f"{LOOP}:{system.name}", _TURN)
@@ -131,7 +131,7 @@ class Returned:
             async with self._unit_of_work.pool.acquire() as connection:
                 await turn.release(connection)
 
-    async def _compare(self, turn: Turn, system: Downstream, adapter: Marketable) -> None:
+    async def _compare(self, turn: Turn, system: Downstream, adapter: MarketingList) -> None:
         pages = aiter(adapter.would_get_marketing())
         page = await anext(pages, None)  # repairs in an unavailable system stay open
         async with self._unit_of_work.begin() as tx:

@@ -30,9 +30,9 @@ from shared.storage.vault import Vault
 from shared.systems.bus.messages import MalformedReply, answered_by, parse_reply, progress_from_reply
 from shared.systems.commands import AsJson
 from shared.systems.conformance import live
-from shared.systems.conformance.checks import Findings, lines_of, status
+from shared.systems.conformance.checks import CheckResults, lines_of, status
 from shared.systems.conformance.checks import as_json as findings_as_json
-from shared.systems.conformance.live import Live, Seeding
+from shared.systems.conformance.live import LiveSystem, Seeder
 from shared.systems.contract import Task
 from shared.systems.downstream import Downstream
 from shared.systems.file import read
@@ -70,7 +70,7 @@ def conformance(
     raise typer.Exit(status(found.values()))
 
 
-async def _examine(file: Path, wiring: Wiring, names: Sequence[str]) -> Mapping[str, Findings]:
+async def _examine(file: Path, wiring: Wiring, names: Sequence[str]) -> Mapping[str, CheckResults]:
     teams = [
         each.name
         for each in read(file, wiring.environment, "bus")
@@ -103,7 +103,7 @@ class Platform:
     waiting: set[UUID] = field(default_factory=set)
     sealed: list[UUID] = field(default_factory=list)
 
-    def live(self, downstream: Downstream, seeding: Seeding | None = None, sharing: Seeding | None = None) -> Live:
+    def live(self, downstream: Downstream, seeding: Seeder | None = None, sharing: Seeder | None = None) -> LiveSystem:
         """A team under examination."""
         return _TeamLive(downstream, seeding, sharing, platform=self)
 
@@ -171,7 +171,7 @@ class Platform:
 
 
 @dataclass
-class _TeamLive(Live):
+class _TeamLive(LiveSystem):
     """A team on the bus that is running somewhere."""
 
     platform: Platform = field(kw_only=True)

@@ -37,7 +37,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.planned import planned
 from services.intake.store.repository import read
 from services.web.site import Visit
-from shared.domain.release import Fault
+from shared.domain.release import ReleaseFault
 from shared.storage import evidence
 
 _MAILS: Final = 20
@@ -142,7 +142,9 @@ class RequestPage:
         request.must_be_withheld()
         async with services.unit_of_work.pool.acquire() as connection:
             looks = (await releases.lookers(connection, request)).items()
-        return visit.page("package.html", request=request, why=Fault(str(request.package_fault)).sentence, looks=looks)
+        return visit.page(
+            "package.html", request=request, why=ReleaseFault(str(request.package_fault)).sentence, looks=looks
+        )
 
     async def case_file(self, visit: Visit) -> Response:
         """Exports the case as a ZIP; the export is on record. Raises ``Forbidden`` for a link on another site."""

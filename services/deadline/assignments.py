@@ -23,7 +23,7 @@ from shared.storage import lease, register
 from shared.storage.lease import Turn
 from shared.storage.systems import SystemState, standings
 from shared.systems.downstream import Downstream
-from shared.systems.protocols import Assigning
+from shared.systems.protocols import NumberSource
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Reader:
         began, failure = self.unit_of_work.clock.now(), None
         try:
             async with alive(LOOP, self.heartbeats):
-                rows = await cast("Assigning", source.adapter).assignments()
+                rows = await cast("NumberSource", source.adapter).assignments()
             async with self.unit_of_work.pool.acquire() as connection:
                 filled = await register.fill(
                     connection,

@@ -97,7 +97,7 @@ class Deadlines:
         if waited := [event for event in events if not event.arrival]:
             await repository.meet(tx.connection, _requests(waited), *TRIAGED)
         ours = [event.request_id for event in events if event.tenant is None]
-        if ours and self._fulfilments.plans[Operation.FLAG]:
+        if ours and self._fulfilments.stages_of[Operation.FLAG]:
             at = tx.now + timedelta(minutes=self._policy.milestones.flag_after_minutes)
             await repository.flag(tx.connection, ours, at)
 

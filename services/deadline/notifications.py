@@ -17,7 +17,7 @@ from shared.domain.time_limit import end_of
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.systems import findings, to_announce
 
@@ -47,13 +47,13 @@ async def release(fulfilments: Fulfilments, tx: UnitOfWork, stopped: Sequence[Cl
     requests = [clock.request_id for clock in stopped]
     await fulfilment.cancel(tx, requests)
     for operation in (Operation.ESCALATE, Operation.FLAG):
-        begun = await fulfilment.begun(tx, requests, operation)
+        begun = await fulfilment.tried(tx, requests, operation)
         ended = [clock for clock in stopped if clock.request_id in begun]
         ends = [(clock, clock.due_on, _end(operation, clock)) for clock in ended]
         await _open(fulfilments, tx, operation, ends)
 
 
-async def record(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
+async def record(fulfilments: Fulfilments, completed: Sequence[FulfilmentResult], tx: UnitOfWork) -> None:
     """Records in the evidence that a ticket was opened, or a flag set or removed.
 
     If a worker started a ticket or flag while it was being ended, it is ended again.
@@ -64,7 +64,7 @@ async def record(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
         action = "deadline.flagged" if flags else "deadline.escalated"
         systems: dict[str, JsonValue] = {report.system: report.outcome for report in done.reports}
         tx.log_evidence(done.request_id, action, {how: done.details[how], "systems": systems})
-        if done.details[how] == ended and await fulfilment.in_hand(tx, [done.request_id], done.operation):
+        if done.details[how] == ended and await fulfilment.being_worked(tx, [done.request_id], done.operation):
             await _open(fulfilments, tx, done.operation, [(done, tx.now.date(), done.details)])
 
 
@@ -73,7 +73,7 @@ async def open_digest(fulfilments: Fulfilments, tx: UnitOfWork, policy: TimeLimi
 
     If a request is nearly due, the ticket goes to the people whom the policy names.
     """
-    if not fulfilments.plans[Operation.ESCALATE]:
+    if not fulfilments.stages_of[Operation.ESCALATE]:
         return
     rules, zone = policy.milestones, policy.commitment.controller_zone
     day = tx.now.astimezone(ZoneInfo(zone)).date()
@@ -117,7 +117,7 @@ async def _open(
         )
         for each, due_on, details in about
     ]
-    if opened and fulfilments.plans[operation]:
+    if opened and fulfilments.stages_of[operation]:
         await fulfilments.open_all(tx, opened)
 
 

@@ -13,7 +13,7 @@ from shared.domain.rights import Level, Outcome, Right
 from shared.fulfilment import reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.immediate_stop import suppress
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
 _NOT_ERASED = frozenset({Outcome.FORWARDED, Outcome.REFUSED})
@@ -29,11 +29,11 @@ def join(service: Service) -> None:
 
 async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
     """Publishes the work done for a decided answer; owed parts do not block the rest."""
-    await reports.answer(events, tx)
-    await fulfilments.go_on_without(tx, [event.request_id for event in events if event.owed], Operation.ERASE)
+    await reports.publish_answered(events, tx)
+    await fulfilments.continue_without(tx, [event.request_id for event in events if event.owed], Operation.ERASE)
 
 
-async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
+async def finish(completed: Sequence[FulfilmentResult], tx: UnitOfWork) -> None:
     """Publishes that every system was erased and verified; the last deferred erasure destroys the key."""
     await suppress_erased(tx, completed)
     for done in completed:
@@ -72,7 +72,7 @@ async def release(fulfilments: Fulfilments, events: Sequence[TimerFired | HoldLi
     await fulfilments.open_all(tx, new_fulfilments)
 
 
-async def suppress_erased(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
+async def suppress_erased(tx: UnitOfWork, completed: Sequence[FulfilmentResult]) -> None:
     """Suppresses the contact points of erased people before their key goes, where the policy says so.
 
     This stops marketing after a later import. It leaves out people without data, shared contact points such as a

@@ -11,8 +11,8 @@ from shared.domain.errors import NotSupported
 from shared.domain.events import ErasurePlanned, PreviewRequested
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Right
-from shared.fulfilment.fulfilments import Fulfilments, stands
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.fulfilments import Fulfilments, system_state
+from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.systems import COUNTING, standings
 
@@ -57,7 +57,7 @@ async def plan(fulfilments: Fulfilments, events: Sequence[PreviewRequested], tx:
             tx.publish(ErasurePlanned.model_validate({**known, "plan_id": event.plan_id, "tasks": silent}))
 
 
-async def planned(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
+async def planned(fulfilments: Fulfilments, completed: Sequence[FulfilmentResult], tx: UnitOfWork) -> None:
     """Publishes the preview, including the systems that cannot preview."""
     silent = await _cannot_say(fulfilments, tx)
     for done in completed:
@@ -69,12 +69,12 @@ async def _cannot_say(fulfilments: Fulfilments, tx: UnitOfWork) -> list[TaskRepo
     """Returns reports of the active systems that erase but cannot preview."""
     known = await standings(tx.connection)
     erasing, planning = (
-        {step.system for stage in fulfilments.plans.get(verb, ()) for step in stage if step.operation is verb}
+        {step.system for stage in fulfilments.stages_of.get(verb, ()) for step in stage if step.operation is verb}
         for verb in (Operation.ERASE, Operation.PLAN)
     )
     said = {"operation": Operation.PLAN, "outcome": None, "failure": NotSupported.code, "sentence": _CANNOT_SAY}
     return [
         TaskReport.model_validate({"task_id": uuid7(), "system": system, **said})
         for system in sorted(erasing - planning)
-        if stands(known, system) in COUNTING
+        if system_state(known, system) in COUNTING
     ]

@@ -13,10 +13,10 @@ from services.export.report.request import LISTED, OTHER, WITHDRAWN, Legends, Re
 from services.export.report.words import texts_of
 from shared.domain.identities import IdentityType
 from shared.domain.policy import Policy
-from shared.domain.proofs import Action, proof_policy, proved
+from shared.domain.proofs import ProofAction, proof_policy, proved
 from shared.domain.rights import Right
 from shared.domain.wording import LANGUAGES
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import FulfilmentResult
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings
 from shared.storage import evidence, suppression
@@ -41,7 +41,7 @@ def read_ahead() -> None:
         texts_of(language)
 
 
-async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Request:
+async def request_of(tx: UnitOfWork, done: FulfilmentResult, legends: Legends) -> Request:
     """The request as it is now: the person's own part of its file belongs to what they have asked for (Art. 15(1)).
 
     Raises:
@@ -65,7 +65,7 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
     )
 
 
-async def is_listed(tx: UnitOfWork, done: Completed) -> bool:
+async def is_listed(tx: UnitOfWork, done: FulfilmentResult) -> bool:
     """Returns whether our own lists hold data of a person who requests access."""
     known = (await tx.vault.subject_data(tx.connection, [done.subject_ref])).get(done.subject_ref)
     return bool(done.right is Right.ACCESS and await lists_name(tx, known))
@@ -78,7 +78,7 @@ async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[Step]:
     """
     if known is None or known.tenant:
         return []
-    proofs = proved(known.identities, proof_policy(tx.policy.overlay).least(Action.ACCESS))
+    proofs = proved(known.identities, proof_policy(tx.policy.overlay).least(ProofAction.ACCESS))
     points = {tx.vault.keyring.fingerprint(each): each for each in proofs if each.type is not IdentityType.NAME}
     entries = await suppression.entries(tx.connection, [key for key, each in points.items() if each.type in CHANNELS])
     steps = [
@@ -90,7 +90,7 @@ async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[Step]:
     return steps
 
 
-async def _steps(tx: UnitOfWork, done: Completed) -> Sequence[Step]:
+async def _steps(tx: UnitOfWork, done: FulfilmentResult) -> Sequence[Step]:
     """Returns the history of the request, and of the others of the same person with their ids."""
     others = done.details.get("of_same_person")
     found = [_step(entry, {}) for entry in await evidence.entries(tx.connection, done.request_id)]

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.operations import PREPARING, TaskOutcome
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import LeaseLost
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import FulfilmentResult
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.release import KIND as FOUND_BY
@@ -55,14 +55,14 @@ class Due:
         return str(self.package_id)
 
 
-def gave(done: Completed) -> set[str]:
+def gave(done: FulfilmentResult) -> set[str]:
     """Returns the systems whose copy is complete."""
     collecting = [report for report in done.reports if report.operation not in PREPARING]
     given = {report.system for report in collecting if report.outcome == TaskOutcome.EXPORTED}
     return given - {report.system for report in collecting if not report.outcome}
 
 
-async def add(tx: UnitOfWork, fulfilments: Fulfilments, done: Completed, *, decided: bool) -> None:
+async def add(tx: UnitOfWork, fulfilments: Fulfilments, done: FulfilmentResult, *, decided: bool) -> None:
     """Queues a package of the collected data."""
     await tx.connection.execute(_ADD, uuid7(), done.fulfilment_id, decided, tx.now)
     fulfilments.wake(tx, STEP)

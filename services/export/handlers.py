@@ -10,7 +10,7 @@ from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import reports
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import FulfilmentResult
 from shared.messaging.unit_of_work import UnitOfWork
 
 
@@ -28,7 +28,7 @@ async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: 
     What a system gave that is not shown to be the subject's is left out, and that system named (REQ-S8).
     """
     await due.drop(tx, [event.request_id for event in events if event.outcome is Outcome.REFUSED])
-    for event, done in await reports.decided(events, tx):
+    for event, done in await reports.results_of_decided(events, tx):
         if done is None or event.outcome is Outcome.REFUSED or not (due.gave(done) or await is_listed(tx, done)):
             reports.publish(tx, event, done)
         else:
@@ -52,7 +52,7 @@ async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
     await tx.vault.drop_collected(tx.connection, refused)
 
 
-async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
+async def finish(fulfilments: Fulfilments, completed: Sequence[FulfilmentResult], tx: UnitOfWork) -> None:
     """Queues a package of what was collected, or of what our own lists have; without either, publishes that."""
     for done in completed:
         if due.gave(done) or await is_listed(tx, done):

@@ -29,15 +29,15 @@ from shared.app.service import Running
 from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.proofs import proof_policy
-from shared.domain.release import Fault, ReleaseBlocked
+from shared.domain.release import ReleaseBlocked, ReleaseFault
 from shared.domain.rights import Outcome, Right
 from shared.fulfilment import reports
-from shared.fulfilment.calls import UnforeseenError
-from shared.fulfilment.failures import why_of
+from shared.fulfilment.adapter_calls import UnforeseenError
+from shared.fulfilment.failures import failure_details
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.queue import LeaseLost
-from shared.fulfilment.store import Completed, FulfilmentState, end, ended_in
+from shared.fulfilment.store import FulfilmentResult, FulfilmentState, end, lock_ended
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
@@ -75,7 +75,7 @@ for _result in ("fits", "withheld"):
 
 async def check(
     unit_of_work: UnitOfWorkFactory, begin: Begin, due: Due, right: Right, parts: Sequence[Part], now: datetime
-) -> Mapping[str, Fault]:
+) -> Mapping[str, ReleaseFault]:
     """Returns by system why its copy cannot be released; seals by what every other record was found, part by part.
 
     The package is checked again at each download. ``begin``: opens a transaction of the process that makes it.
@@ -83,7 +83,7 @@ async def check(
     Raises:
         Shredded: the subject's key is gone.
     """
-    faults: dict[str, Fault] = {}
+    faults: dict[str, ReleaseFault] = {}
     vault, proofs = unit_of_work.vault, proof_policy(unit_of_work.policy.overlay)
     found = ReleaseCheck(vault, proofs, due.subject_ref)
     for part in parts:
@@ -119,7 +119,7 @@ class SourceChanged(DsrError):
 class Collected:
     """The content of a package at one moment: where each part is stored, and what was done to get it."""
 
-    done: Completed
+    done: FulfilmentResult
     places: Places
 
     @property
@@ -181,7 +181,7 @@ class PackageBuilder:
         """Makes it and says so, or has a person asked; returns after which time it is to be tried again, if it is."""
         with self._tracing.together("export package", [due.traceparent]):
             try:
-                await self._lease.hold(due.holder, self._make(due))
+                await self._lease.run_leased(due.holder, self._make(due))
             except LeaseLost as lost:
                 log.info("package abandoned request_id=%s reason=%s", due.request_id, lost)
             except (SourceChanged, *AGAIN):
@@ -271,7 +271,7 @@ class PackageBuilder:
         due: Due,
         collected: Collected,
         failures: Mapping[str, Refused],
-        faults: Mapping[str, Fault] | None = None,
+        faults: Mapping[str, ReleaseFault] | None = None,
     ) -> None:
         """Makes no package of what these systems gave: a person is asked, or of an answer it is left out and named."""
         async with self._unit_of_work.begin() as tx:
@@ -298,9 +298,9 @@ async def _collected(tx: UnitOfWork, due: Due) -> Collected | None:
     None where the request's work is no longer done.
     """
     if due.decided:
-        done = (await reports.so_far(tx, [due.request_id])).get(due.request_id)
+        done = (await reports.results_so_far(tx, [due.request_id])).get(due.request_id)
     else:
-        done = next(iter(await ended_in(tx, [due.fulfilment_id], FulfilmentState.COMPLETE)), None)
+        done = next(iter(await lock_ended(tx, [due.fulfilment_id], FulfilmentState.COMPLETE)), None)
     if done is None:
         return None
     places = await tx.vault.places(tx.connection, done.subject_ref, "records")
@@ -308,10 +308,10 @@ async def _collected(tx: UnitOfWork, due: Due) -> Collected | None:
     return Collected(done, [place for place in places if place[1] in given])
 
 
-def _say(tx: UnitOfWork, due: Due, done: Completed, package_id: UUID | None) -> None:
+def _say(tx: UnitOfWork, due: Due, done: FulfilmentResult, package_id: UUID | None) -> None:
     """Publishes what is done; the answer to a person who is only on our own list never says "no data"."""
     if due.decided:
-        tx.publish(done.reported(package_id))
+        tx.publish(done.report_event(package_id))
         return
     event = done.event(package_id)
     alone = package_id is not None and done.outcome is Outcome.NO_DATA
@@ -331,14 +331,16 @@ def _lacks(found: Mapping[str, Category], about: About) -> Mapping[str, JsonValu
     return {key: [*names] for key, names in incomplete(found, about.request, texts_of("en")).items()}
 
 
-def _log_built(tx: UnitOfWork, done: Completed, sealed: Chunked, records: int, also: Mapping[str, JsonValue]) -> None:
+def _log_built(
+    tx: UnitOfWork, done: FulfilmentResult, sealed: Chunked, records: int, also: Mapping[str, JsonValue]
+) -> None:
     detail: dict[str, JsonValue] = {"bytes": sealed.size, "sha256": sealed.sha256, "records": records}
-    missing: JsonValue = [*reports.undone(done)]
+    missing: JsonValue = [*reports.unfinished_systems(done)]
     known = {**detail, **also} | ({"missing": missing} if missing else {})
     tx.log_evidence(done.request_id, "package.built", known)
 
 
-async def withhold(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:
+async def withhold(tx: UnitOfWork, done: FulfilmentResult, failures: Mapping[str, Refused]) -> None:
     """Blocks a completed collection: drops the data of these systems, which can be retried like other failures."""
     await drop(tx, done, failures)
     systems, codes = list(failures), [each.code for each in failures.values()]
@@ -348,9 +350,9 @@ async def withhold(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refus
         tx.publish(FulfilmentBlocked.about(blocked, tasks=blocked.reports))
 
 
-async def drop(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:
+async def drop(tx: UnitOfWork, done: FulfilmentResult, failures: Mapping[str, Refused]) -> None:
     """Drops what these systems gave, whose tasks have failed after all; what the other systems gave stays."""
     systems = list(failures)
-    codes, whys = [each.code for each in failures.values()], [why_of(each) for each in failures.values()]
+    codes, whys = [each.code for each in failures.values()], [failure_details(each) for each in failures.values()]
     await tx.connection.execute(_FAILED, done.fulfilment_id, systems, codes, whys, done.operation)
     await tx.vault.drop_given(tx.connection, done.subject_ref, systems)

@@ -36,8 +36,8 @@ from shared.fulfilment.completion import TaskCompletion
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import RENEWALS, Lease, Reaper
 from shared.fulfilment.replies import Replies
-from shared.fulfilment.standing import Standings
 from shared.fulfilment.store import Conclude
+from shared.fulfilment.system_gate import SystemGate
 from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
 from shared.messaging.consumer import Consumer, instance
@@ -200,9 +200,9 @@ class Service:
             if not able & counting and operation not in {*NOTIFICATIONS, Operation.PLAN}:
                 remedy = f"run `dsr downstreams on {min(able)}`" if able else f"declare one in {file}"
                 raise Misconfigured(f"no downstream that is switched on can {operation}: {remedy}")
-        self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}
+        self.fulfilments.stages_of = {operation: downstreams.stages(operation) for operation in self.conclusions}
         self.fulfilments.by_hand = {operation: downstreams.by_hand(operation) for operation in self.conclusions}
-        self.fulfilments.know(downstreams.all)
+        self.fulfilments.register(downstreams.all)
         located = {each.name for each in downstreams.that_can(Operation.LOCATE)}
         if self.conclusions.keys() & ANSWERING:
             self.fulfilments.observers = located - counting
@@ -249,21 +249,21 @@ class Service:
         reaper = Reaper(running.unit_of_work, self.fulfilments, work)
         every = work.lease_seconds / RENEWALS
         loops: dict[str, Awaitable[None]] = {
-            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats)
+            "reaper": run_periodically(reaper.run, "reaper", every, running.stopping, running.heartbeats)
         }
-        standings = Standings(running.unit_of_work, self.fulfilments, self.conclusions, downstreams.fingerprints, work)
-        loops["standings"] = _every_five_seconds(standings.look, "standings", running)
+        standings = SystemGate(running.unit_of_work, self.fulfilments, self.conclusions, downstreams.fingerprints, work)
+        loops["standings"] = _every_five_seconds(standings.run, "standings", running)
         completion = TaskCompletion(running.unit_of_work, self.fulfilments, self.conclusions, work)
         common = (completion, running.tracing, lease)
         asking = {Step(system, Operation.LOCATE) for system in self.fulfilments.observers}
         for system, operation in self.fulfilments.steps | asking:
             downstream = downstreams.get(system)
-            for number in range(downstream.capable.abreast):
+            for number in range(downstream.capabilities.concurrency):
                 name = f"{system}:{operation}" + (f":{number + 1}" if number else "")
                 loops[name] = Worker(downstream, operation, *common).run(running.stopping, running.heartbeats, name)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):
             a_day = running.settings.kafka.dead_letters_a_day
-            alone = {system for system in asked if downstreams.get(system).asked_by[0] == self.name}
+            alone = {system for system in asked if downstreams.get(system).calling_services[0] == self.name}
             replies = Replies(running.unit_of_work, self.fulfilments, a_day, running.heartbeats, alone)
             loops |= self._consuming(running, replies, [topics.replies(system) for system in asked])
         return loops

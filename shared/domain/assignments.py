@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from shared.domain.errors import Refused
-from shared.domain.identities import Identity, IdentityType, ended
+from shared.domain.identities import Identity, IdentityType, ended_identities
 from shared.domain.operations import Unsearched
 from shared.domain.rights import Level
 
@@ -24,7 +24,7 @@ SOURCE = "register"
 EVER, NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-Claim = tuple[bytes, str, datetime, datetime | None]
+SystemClaim = tuple[bytes, str, datetime, datetime | None]
 """A claim of a system: keyed hash of the number, system, and the period in which it was the subject's."""
 
 
@@ -39,15 +39,15 @@ class AssignmentInDoubt(Refused):
     """The register names several holders of a number for one time, or does not show which one is asking."""
 
 
-class Period(NamedTuple):
+class AssignmentPeriod(NamedTuple):
     """Half-open, UTC."""
 
     since: datetime
     until: datetime
 
-    def cut(self, other: "Period") -> "Period | None":
+    def cut(self, other: "AssignmentPeriod") -> "AssignmentPeriod | None":
         """Returns the common period, if there is one."""
-        common = Period(max(self.since, other.since), min(self.until, other.until))
+        common = AssignmentPeriod(max(self.since, other.since), min(self.until, other.until))
         return common if common.since < common.until else None
 
     def lasts_beyond(self, length: timedelta) -> bool:
@@ -70,9 +70,9 @@ class Assignment:
     line: Line = Line.PERSONAL
 
     @property
-    def period(self) -> Period:
+    def period(self) -> AssignmentPeriod:
         """Returns the period of the assignment."""
-        return Period(self.valid_from, self.valid_to or NEVER)
+        return AssignmentPeriod(self.valid_from, self.valid_to or NEVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Register:
     fingerprint: Callable[[Identity], bytes] = lambda _: b""
     holder: Callable[[str, str], bytes] = lambda *_: b""
     filled_at: datetime | None = None
-    settled: Collection[Claim] = frozenset()
+    settled: Collection[SystemClaim] = frozenset()
 
     def of(self, number: Identity) -> Sequence[Assignment]:
         """Returns all assignments of a number."""
@@ -122,14 +122,14 @@ class Register:
         """
         others = tuple(i for i in identities if i.type not in NUMBERS and i.level >= least)
         holders = self.holders(identities, tenant, least)
-        theirs = (self._theirs(stated, holders, tenant, least) for stated in _by_number(identities))
-        return (*others, *(identity for periods in theirs for identity in periods))
+        confirmed = (self._own_periods(stated, holders, tenant, least) for stated in _by_number(identities))
+        return (*others, *(identity for periods in confirmed for identity in periods))
 
     def not_theirs(self, identities: Sequence[Identity], vouched: Sequence[Identity]) -> tuple[Identity, ...]:
         """Returns registered numbers without a period in ``vouched``: other people's at all times."""
-        theirs = {number_of(identity) for identity in vouched}
+        own_numbers = {number_of(identity) for identity in vouched}
         numbers = (same[0] for same in _by_number(identities))
-        return tuple(number for number in numbers if number_of(number) not in theirs and self.of(number))
+        return tuple(number for number in numbers if number_of(number) not in own_numbers and self.of(number))
 
     def subscribed(
         self, identities: Sequence[Identity], tenant: str | None = None, least: Level = "L0"
@@ -139,9 +139,9 @@ class Register:
         lines: list[Identity] = []
         for stated in _by_number(identities):
             registered = self.of(stated[0])
-            held = [each.period for each in registered if each.holder in holders and each.line is Line.SHARED]
+            periods = [each.period for each in registered if each.holder in holders and each.line is Line.SHARED]
             others = [each.period for each in registered if each.holder not in holders]
-            lines += _within(stated, without(common_to(asked(stated), held), others), least)
+            lines += _within(stated, periods_without(common_periods(requested_periods(stated), periods), others), least)
         return tuple(lines)
 
     def holders(self, identities: Sequence[Identity], tenant: str | None = None, least: Level = "L0") -> set[bytes]:
@@ -169,23 +169,23 @@ class Register:
             return True
         return bool(set(whole) - set(self.vouched(identities, *more)))
 
-    def _theirs(
+    def _own_periods(
         self, stated: Sequence[Identity], holders: set[bytes], tenant: str | None, least: Level
     ) -> list[Identity]:
-        """One number in each period in which it was theirs, as far as it is asked for."""
-        registered, wanted = self.of(stated[0]), asked(stated)
+        """Yields one identity for each requested period in which the number was the subject's."""
+        registered, wanted = self.of(stated[0]), requested_periods(stated)
         own = [each for each in registered if each.holder in holders]
-        mine = [each.period for each in own if each.line is Line.PERSONAL]
+        own_periods = [each.period for each in own if each.line is Line.PERSONAL]
         shared = [each.period for each in own if each.line is Line.SHARED]
         foreign = [each.period for each in registered if each not in own]
         known = [i for i in stated if i.level >= least]
-        proved = without((Period(i.proved_since, NEVER) for i in known if i.proved_since), shared)
+        proved = periods_without((AssignmentPeriod(i.proved_since, NEVER) for i in known if i.proved_since), shared)
         if tenant and not registered:
             proved += [_period(i) for i in known if i.source == "requester" and i.valid_from]
-        vouched = list(common_to(wanted, (*mine, *proved)))
-        if known and not holders and not proved and any(common_to(wanted, foreign)):
+        vouched = list(common_periods(wanted, (*own_periods, *proved)))
+        if known and not holders and not proved and any(common_periods(wanted, foreign)):
             raise AssignmentInDoubt("the register does not tell which holder of a number is asking: find their account")
-        if any(common_to(vouched, foreign)):
+        if any(common_periods(vouched, foreign)):
             raise AssignmentInDoubt("the register names another holder of a number for the same time: correct it")
         return _within(stated, vouched, least)
 
@@ -196,13 +196,13 @@ def _by_number(identities: Iterable[Identity]) -> Iterable[list[Identity]]:
     return (list(same) for _, same in groupby(numbers, number_of))
 
 
-def asked(stated: Sequence[Identity]) -> list[Period]:
-    """The times for which the requester asks; all, where they say none."""
-    said = (_period(i) for i in stated if i.source == "requester" and (i.valid_from or i.valid_to))
-    return list(said) or [Period(EVER, NEVER)]
+def requested_periods(stated: Sequence[Identity]) -> list[AssignmentPeriod]:
+    """Returns the periods for which the requester asks; all time if they state none."""
+    stated_periods = (_period(i) for i in stated if i.source == "requester" and (i.valid_from or i.valid_to))
+    return list(stated_periods) or [AssignmentPeriod(EVER, NEVER)]
 
 
-def _within(stated: Sequence[Identity], periods: Iterable[Period], level: Level) -> list[Identity]:
+def _within(stated: Sequence[Identity], periods: Iterable[AssignmentPeriod], level: Level) -> list[Identity]:
     """Returns the number in these periods, as the register vouches for it."""
     number = stated[0]
     return [
@@ -226,31 +226,33 @@ def number_of(identity: Identity) -> tuple[str, str]:
     return identity.type, identity.value
 
 
-def _period(identity: Identity) -> Period:
-    return Period(identity.valid_from or EVER, identity.valid_to or NEVER)
+def _period(identity: Identity) -> AssignmentPeriod:
+    return AssignmentPeriod(identity.valid_from or EVER, identity.valid_to or NEVER)
 
 
-def common_to(periods: Iterable[Period], others: Iterable[Period]) -> Iterable[Period]:
+def common_periods(
+    periods: Iterable[AssignmentPeriod], others: Iterable[AssignmentPeriod]
+) -> Iterable[AssignmentPeriod]:
     """Yields what each of these has in common with each of those."""
     those = list(others)
     return (common for one in periods for other in those if (common := one.cut(other)) is not None)
 
 
-def without(periods: Iterable[Period], others: Iterable[Period]) -> list[Period]:
+def periods_without(periods: Iterable[AssignmentPeriod], others: Iterable[AssignmentPeriod]) -> list[AssignmentPeriod]:
     """Returns these periods without those."""
-    left = list(periods)
+    remaining = list(periods)
     for hole in others:
-        around = (Period(EVER, hole.since), Period(hole.until, NEVER))
-        left = [part for one in left for side in around if side.since < side.until and (part := one.cut(side))]
-    return left
+        sides = (AssignmentPeriod(EVER, hole.since), AssignmentPeriod(hole.until, NEVER))
+        remaining = [part for one in remaining for side in sides if side.since < side.until and (part := one.cut(side))]
+    return remaining
 
 
-def _joined(periods: Iterable[Period]) -> list[Period]:
+def _joined(periods: Iterable[AssignmentPeriod]) -> list[AssignmentPeriod]:
     """Joins adjacent periods."""
-    joined: list[Period] = []
+    joined: list[AssignmentPeriod] = []
     for period in sorted(periods):
         if joined and period.since <= joined[-1].until:
-            joined[-1] = Period(joined[-1].since, max(joined[-1].until, period.until))
+            joined[-1] = AssignmentPeriod(joined[-1].since, max(joined[-1].until, period.until))
         else:
             joined.append(period)
     return joined
@@ -267,7 +269,7 @@ _NOT_OF_SYSTEMS = frozenset({SOURCE, "requester"})
 """Sources that cause no contradiction: a requester's dates only narrow."""
 
 
-class Disagreement(StrEnum):
+class ConflictKind(StrEnum):
     """The register's answer where a system shows a number as the subject's."""
 
     ANOTHER_HOLDER = "another_holder"
@@ -275,7 +277,7 @@ class Disagreement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class RegisterConflict:
     """A system says that a number was the subject's from when to when, and the register does not.
 
     ``number``: the keyed hash by which the register knows it. ``valid_to``: exclusive; None where it still is theirs.
@@ -285,12 +287,12 @@ class Conflict:
     system: str
     valid_from: datetime
     valid_to: datetime | None
-    kind: Disagreement
+    kind: ConflictKind
 
 
 def conflicts_of(
     register: Register, identities: Sequence[Identity], edge: timedelta, tenant: str | None = None
-) -> tuple[Conflict, ...]:
+) -> tuple[RegisterConflict, ...]:
     """Returns the contradictions between the register and the systems about one subject.
 
     Not counted: times after the source was last read, differences up to ``edge``, what the requester did not ask for,
@@ -302,7 +304,7 @@ def conflicts_of(
     claims = (
         i for i in identities if i.type in NUMBERS and i.valid_from is not None and i.source not in _NOT_OF_SYSTEMS
     )
-    found = list[Conflict]()
+    found = list[RegisterConflict]()
     for each in claims:
         rows = register.of(each)
         if tenant and not rows:
@@ -312,22 +314,24 @@ def conflicts_of(
         if any(period.since <= since and until <= period.until for period in own):
             continue  # as it mostly is
         about = [i for i in identities if number_of(i) == number_of(each)]
-        proved = [Period(i.proved_since, NEVER) for i in about if i.proved_since]
+        proved = [AssignmentPeriod(i.proved_since, NEVER) for i in about if i.proved_since]
         others = [row.period for row in rows if row.holder not in holders]
-        read = [Period(EVER, register.filled_at)]
-        claimed = common_to(common_to([Period(since, until)], read), asked(about))
-        kind = _disagreement(without(claimed, (*own, *proved)), others, edge)
+        read = [AssignmentPeriod(EVER, register.filled_at)]
+        claimed = common_periods(common_periods([AssignmentPeriod(since, until)], read), requested_periods(about))
+        kind = _disagreement(periods_without(claimed, (*own, *proved)), others, edge)
         claim = (register.fingerprint(each), each.source, since, each.valid_to)
         if kind and claim not in register.settled:
-            found.append(Conflict(*claim, kind))
+            found.append(RegisterConflict(*claim, kind))
     return tuple(dict.fromkeys(found))
 
 
-def _disagreement(disputed: Sequence[Period], others: Sequence[Period], edge: timedelta) -> Disagreement | None:
+def _disagreement(
+    disputed: Sequence[AssignmentPeriod], others: Sequence[AssignmentPeriod], edge: timedelta
+) -> ConflictKind | None:
     longer = [each for each in disputed if each.lasts_beyond(edge)]
-    if any(common_to(longer, others)):
-        return Disagreement.ANOTHER_HOLDER
-    return Disagreement.NOT_IN_REGISTER if longer else None
+    if any(common_periods(longer, others)):
+        return ConflictKind.ANOTHER_HOLDER
+    return ConflictKind.NOT_IN_REGISTER if longer else None
 
 
 _ONE: Final[Level] = "L1"
@@ -372,20 +376,20 @@ def _account(identities: Sequence[Identity], register: Register, since: datetime
     return accounts[0] if known and assigned else None
 
 
-def stopped_by(
+def numbers_to_stop(
     register: Register, identities: Sequence[Identity], tenant: str | None, least: Level
 ) -> tuple[Identity, ...]:
     """Returns what stops marketing: what the register vouches for, and every number that the requester states today.
 
-    Raises as ``located_by``.
+    Raises as ``numbers_to_locate``.
     """
-    theirs = located_by(register, identities, tenant, least)
-    today = {number_of(each) for each in theirs if each.valid_to is None}
-    stated = at_their_word(identities, least)
-    return (*theirs, *(each for each in stated if number_of(each) not in today))
+    located = numbers_to_locate(register, identities, tenant, least)
+    today = {number_of(each) for each in located if each.valid_to is None}
+    stated = self_declared_numbers(identities, least)
+    return (*located, *(each for each in stated if number_of(each) not in today))
 
 
-def located_by(
+def numbers_to_locate(
     register: Register, identities: Sequence[Identity], tenant: str | None, least: Level
 ) -> tuple[Identity, ...]:
     """Returns what the register vouches for, without stated numbers where it is in doubt.
@@ -399,14 +403,14 @@ def located_by(
         return register.vouched(without_stated(identities, least), tenant, least)
 
 
-def at_their_word(identities: Iterable[Identity], least: Level) -> tuple[Identity, ...]:
+def self_declared_numbers(identities: Iterable[Identity], least: Level) -> tuple[Identity, ...]:
     """Returns the numbers that the requester states to have today, with at least that assurance level."""
     stated = [i for i in identities if i.type in NUMBERS and i.source == "requester" and i.level >= least]
-    gone = ended(stated)
-    return tuple(each for each in stated if each not in gone)
+    ended_ones = ended_identities(stated)
+    return tuple(each for each in stated if each not in ended_ones)
 
 
 def without_stated(identities: Sequence[Identity], least: Level = "L0") -> tuple[Identity, ...]:
     """Returns the identities without numbers that the requester states."""
-    stated = {number_of(each) for each in at_their_word(identities, least)}
+    stated = {number_of(each) for each in self_declared_numbers(identities, least)}
     return tuple(each for each in identities if number_of(each) not in stated)

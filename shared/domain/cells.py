@@ -27,7 +27,7 @@ _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _ENCODED: Final = "content_base64"
 
 
-class Words(BaseModel):
+class CellWords(BaseModel):
     """The words of values in one language: ``page`` for yes, no and “withheld”, ``values`` for codes, by field.
 
     ``fields``: default meanings of fields, by name; ``columns``: headings.
@@ -44,7 +44,7 @@ class Words(BaseModel):
 class Cells:
     """Values in one language, with times of one zone (IANA)."""
 
-    def __init__(self, words: Words, language: Language, zone: str) -> None:
+    def __init__(self, words: CellWords, language: Language, zone: str) -> None:
         self._words, self._locale, self._there = words, LOCALES[language], ZoneInfo(zone)
 
     def shown(self, column: str, value: JsonValue) -> str:
@@ -79,27 +79,27 @@ class Cells:
             return text
 
 
-def names(column: str, value: JsonValue, sought: str | float, zone: str) -> bool:
+def means(column: str, value: JsonValue, quoted_value: str | float, zone: str) -> bool:
     """Whether a quoted value means this value of a column.
 
     It may be quoted from a file of the package, or from the report in any language, with times in that zone.
     """
-    if value == sought or str(value) == str(sought):
+    if value == quoted_value or str(value) == str(quoted_value):
         return True
-    if not isinstance(sought, str):
+    if not isinstance(quoted_value, str):
         return False
-    said, when = " ".join(sought.split()), _when(value) if isinstance(value, str) else None
+    quoted, when = " ".join(quoted_value.split()), _when(value) if isinstance(value, str) else None
     if isinstance(when, datetime):
-        named = _when(sought.strip())
-        if isinstance(named, datetime) or not _is_in(when, said, zone):
+        named = _when(quoted_value.strip())
+        if isinstance(named, datetime) or not _is_in(when, quoted, zone):
             return named == when
-    return any(said == " ".join(_cells(language, zone).shown(column, value).split()) for language in LANGUAGES)
+    return any(quoted == " ".join(_cells(language, zone).shown(column, value).split()) for language in LANGUAGES)
 
 
-def _is_in(when: datetime, said: str, zone: str) -> bool:
+def _is_in(when: datetime, text: str, zone: str) -> bool:
     """Returns whether a text has the minutes and seconds of a time; a fast check that most records fail."""
     try:
-        return f"{when.astimezone(ZoneInfo(zone)):%M:%S}" in said
+        return f"{when.astimezone(ZoneInfo(zone)):%M:%S}" in text
     except OverflowError:
         return False
 
@@ -107,16 +107,16 @@ def _is_in(when: datetime, said: str, zone: str) -> bool:
 @cache
 def meant_by_name() -> frozenset[str]:
     """Returns the names of fields with a default meaning; others need an explanation in the system's declaration."""
-    return frozenset(read_toml(report_of(ENGLISH), Words).fields)
+    return frozenset(read_toml(report_of(ENGLISH), CellWords).fields)
 
 
 @cache
 def _cells(language: Language, zone: str) -> Cells:
-    return Cells(read_toml(report_of(language), Words), language, zone)
+    return Cells(read_toml(report_of(language), CellWords), language, zone)
 
 
 def short(when: date, locale: str, zone: ZoneInfo) -> str:
-    """A day or, to the second, a moment, as it stands in a table."""
+    """Formats a day, or a moment to the second, for a table."""
     if isinstance(when, datetime):
         return str(format_datetime(when, "medium", tzinfo=zone, locale=locale))
     return str(format_date(when, "medium", locale=locale))

@@ -23,16 +23,16 @@ _MEANT: Final[Mapping[str, str]] = {"UK": "GB", "EL": "GR"}
 def country(value: str) -> str:
     """Returns the code; raises ``ValueError`` if no country has it."""
     if value not in COUNTRIES:
-        instead = f"write {_MEANT[value]}" if value in _MEANT else "write its two letters (ISO 3166-1), as DE"
-        raise ValueError(f"{value} is no country: {instead}")
+        remedy = f"write {_MEANT[value]}" if value in _MEANT else "write its two letters (ISO 3166-1), as DE"
+        raise ValueError(f"{value} is no country: {remedy}")
     return value
 
 
 def stated(value: str) -> str:
     """Returns a code that a client sent; raises ``ValueError`` without quoting it."""
     if value not in COUNTRIES:
-        instead = _MEANT.get(value) or "its two letters in capitals (ISO 3166-1), as DE"
-        raise ValueError(f"that is the code of no country: write {instead}")
+        remedy = _MEANT.get(value) or "its two letters in capitals (ISO 3166-1), as DE"
+        raise ValueError(f"that is the code of no country: write {remedy}")
     return value
 
 

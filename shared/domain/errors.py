@@ -159,7 +159,7 @@ class UnknownKey(DsrError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with what was configured: where it stands, and what to write instead.
+    """A configuration fault: its place, and what to write instead.
 
     ``place``: the table and the key, as ``tables.calls.columns.began``; ``under``: the setting or the table that names
     the file.

@@ -71,11 +71,11 @@ class Hold:
     categories: frozenset[str] = field(default_factory=frozenset)
     everything: bool = False
 
-    def covers(self, held: Collection[str], category_of: Callable[[str], str | None]) -> frozenset[str]:
+    def covers(self, categories: Collection[str], category_of: Callable[[str], str | None]) -> frozenset[str]:
         """Returns the categories of a system that must stay, including those unknown to the policy.
 
         ``category_of``: maps a system's category to the policy's.
         """
         if self.everything:
-            return frozenset(held)
-        return frozenset(each for each in held if category_of(each) in {None, *self.categories})
+            return frozenset(categories)
+        return frozenset(each for each in categories if category_of(each) in {None, *self.categories})

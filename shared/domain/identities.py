@@ -55,13 +55,13 @@ class Identity:
     claimed: bool = False
 
 
-def marked(identities: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
+def marked_as_shared(identities: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
     """Returns the identities for a system, marked as shared if any system knows them as other people's too."""
     shared = {(each.type, each.value) for each in known if each.shared}
     return tuple(replace(each, shared=True) if (each.type, each.value) in shared else each for each in identities)
 
 
-def confirmed(identities: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
+def confirmed_accounts(identities: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
     """Returns the identities for a system; an account that is proved or yielded by the register is no claim."""
     vouched = {
         (each.type, each.value)
@@ -71,11 +71,11 @@ def confirmed(identities: Iterable[Identity], known: Iterable[Identity]) -> tupl
     return tuple(replace(each, claimed=False) if (each.type, each.value) in vouched else each for each in identities)
 
 
-def ended(known: Iterable[Identity]) -> tuple[Identity, ...]:
-    """Returns identities that ended on a day and are not shown to be theirs since: today they may be anybody's."""
+def ended_identities(known: Iterable[Identity]) -> tuple[Identity, ...]:
+    """Returns identities whose period has ended: today they may identify another person."""
     every = tuple(known)
-    theirs = {(each.type, each.value) for each in every if each.valid_to is None}
-    return tuple(each for each in every if each.valid_to is not None and (each.type, each.value) not in theirs)
+    current = {(each.type, each.value) for each in every if each.valid_to is None}
+    return tuple(each for each in every if each.valid_to is not None and (each.type, each.value) not in current)
 
 
 class MalformedIdentity(DsrError):

@@ -24,7 +24,7 @@ READ: Final = "mail_content"
 NOT_VISIBLE: Final = "[not visible] "
 """The beginning of a line that is not visible where the mail is read."""
 _HEX = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex")
-Kind = Literal["text", "html", "forwarded", "file"]
+PartKind = Literal["text", "html", "forwarded", "file"]
 _HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
 _PIECE = 2**16
 
@@ -41,7 +41,7 @@ class MailKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
+class OurMail:
     """The secret of our tokens, the addresses that we write from, the names of our mail exchangers."""
 
     secret: bytes
@@ -63,7 +63,7 @@ class MailAttachment:
 class MailPart:
     """A part that people can read, at most 20,000 characters; ``title``: a file's name, a forwarded subject."""
 
-    kind: Kind
+    kind: PartKind
     title: str
     text: str
 
@@ -129,15 +129,15 @@ class Incoming:
     __pydantic_config__ = _HEX
 
 
-QUESTION = TypeAdapter(tuple[datetime, Ours, bytes | None], config=_HEX)
+QUESTION = TypeAdapter(tuple[datetime, OurMail, bytes | None], config=_HEX)
 """The settings of the process that reads a mail: see ``incoming.read``."""
 INCOMING = TypeAdapter(Incoming)
 CONTENT = TypeAdapter(MailContent)
 
 
-def unreadable(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
+def unreadable(raw: bytes, arrived_at: datetime, own_mail: OurMail) -> Incoming:
     """A mail that cannot be read within the bounds: a person opens the original."""
-    digest = hmac.digest(ours.secret, b"mail\0" + _hashed(raw, 0), "sha256")
+    digest = hmac.digest(own_mail.secret, b"mail\0" + _hashed(raw, 0), "sha256")
     return Incoming(MailKind.UNREADABLE, digest, arrived_at, False, (), MailContent(readable=False))  # noqa: FBT003
 
 

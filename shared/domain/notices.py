@@ -82,7 +82,7 @@ def seal_text(text: NoticeText) -> bytes:
 
 
 def opened(content: bytes) -> NoticeFacts | NoticeText:
-    """Returns what was sealed; raises ``ValueError``, ``KeyError`` or ``TypeError`` for anything else."""
+    """Parses sealed content; raises ``ValueError``, ``KeyError`` or ``TypeError`` if it is malformed."""
     known: dict[str, Any] = orjson.loads(content)
     if "html" in known:
         return NoticeText(**known)

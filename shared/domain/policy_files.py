@@ -21,7 +21,7 @@ class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Reason(_File):
+class AnswerReason(_File):
     """A reason, its articles, and the rights it applies to; its words are ``reason.…`` of the letters.
 
     ``owed``: the missing part is still to be done.
@@ -35,9 +35,9 @@ class Reason(_File):
 class AnswerReasons(_File):
     """Reasons to refuse a request, to answer it in part, and to end a part of it."""
 
-    refuse: Mapping[Code, Reason]
-    answer_in_part: Mapping[Code, Reason]
-    end_part: Mapping[Code, Reason]
+    refuse: Mapping[Code, AnswerReason]
+    answer_in_part: Mapping[Code, AnswerReason]
+    end_part: Mapping[Code, AnswerReason]
 
 
 class SuppressionPolicy(_File):

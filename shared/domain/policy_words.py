@@ -22,24 +22,27 @@ def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[La
     us.
     """
 
-    def said(fact: Fact) -> Mapping[Language, str]:
+    def in_every_language(fact: Fact) -> Mapping[Language, str]:
         return {each: wordings.of(each, "UTC").text(fact) for each in LANGUAGES}
 
     unknown = Term("ground", COUNTRY_UNKNOWN)
-    yield f"ground.{COUNTRY_UNKNOWN}", said(say("kept_by.ground", ground=unknown, article=article("17(3)")))
+    yield (
+        f"ground.{COUNTRY_UNKNOWN}",
+        in_every_language(say("kept_by.ground", ground=unknown, article=article("17(3)"))),
+    )
     for name, rule in policy.rules.items():
         known = f"ground.{name}" in wordings.keys and says_as_shipped(policy, "rules", name)
         for word in (name, *rule.reported_as):
             ground = Term("ground", name) if known else rule.words
             by = "kept_by.obligation" if rule.ground == "17(3)(b)" else "kept_by.ground"
-            yield f"ground.{word}", said(say(by, ground=ground, article=article(rule.ground)))
+            yield f"ground.{word}", in_every_language(say(by, ground=ground, article=article(rule.ground)))
     for name, purpose in policy.purposes.items():
         if not says_as_shipped(policy, "purposes", name):
-            yield f"purpose.{name}", said(purpose.words)
+            yield f"purpose.{name}", in_every_language(purpose.words)
     for name, kind in policy.categories.items():
         for word in kind.held_as:
             if f"category.{word}" not in wordings.keys:
-                yield f"category.{word}", said(Term("category", name))
+                yield f"category.{word}", in_every_language(Term("category", name))
     for name, called in policy.systems.items():
         words = {
             each: wordings.of(each, "UTC").text(say("named.system", name=name_in(each, called))) for each in LANGUAGES

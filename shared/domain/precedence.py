@@ -11,7 +11,7 @@ REQUEST: Final = "request"
 """The type of a mark for another request in the same message."""
 
 
-class Kind(StrEnum):
+class RequestKind(StrEnum):
     """The kind of a request that other requests consider."""
 
     COPY = "copy"
@@ -27,7 +27,7 @@ class Fingerprints(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class RequestMarks:
     """Keyed hashes of a person's accounts and e-mail addresses, and the other requests of their message.
 
     ``requests``: the IDs of requests of the same message.
@@ -53,7 +53,7 @@ class Marks:
         emails = [(IdentityType.EMAIL.value, mark) for mark in sorted(self.emails)]
         return [*accounts, *emails, *((REQUEST, mark) for mark in sorted(self.requests))]
 
-    def is_same(self, other: "Marks") -> bool:
+    def is_same(self, other: "RequestMarks") -> bool:
         """Returns whether both share an account or, if one has none, an e-mail address."""
         if self.accounts and other.accounts:
             return not self.accounts.isdisjoint(other.accounts)

@@ -27,7 +27,7 @@ _TWO: Final[Level] = "L2"
 _ONE: Final[Level] = "L1"
 
 
-class Action(StrEnum):
+class ProofAction(StrEnum):
     """Actions that need different levels."""
 
     ACCESS = "access"
@@ -40,19 +40,19 @@ class Action(StrEnum):
     CONSENT_WITHDRAWAL = "consent_withdrawal"
 
 
-def action_of(right: Right, changes: Iterable[Change] = (), *, restricts: bool = False) -> Action:
+def action_of(right: Right, changes: Iterable[Change] = (), *, restricts: bool = False) -> ProofAction:
     """Returns the action of a request; ``restricts``: an objection that restricts until it is weighed (Art. 21(1))."""
     match right:
         case Right.OBJECTION:
-            return Action.RESTRICTION if restricts else Action.MARKETING_OBJECTION
+            return ProofAction.RESTRICTION if restricts else ProofAction.MARKETING_OBJECTION
         case Right.RECTIFICATION:
             asked = tuple(changes)
             if any(change.record for change in asked):  # only an access shows which records there are
-                return Action.ACCESS
+                return ProofAction.ACCESS
             moves = any(change.field in _CONTACT_POINTS for change in asked)
-            return Action.CONTACT_CHANGE if moves else Action.RECTIFICATION
+            return ProofAction.CONTACT_CHANGE if moves else ProofAction.RECTIFICATION
         case _:
-            return Action(right.value)
+            return ProofAction(right.value)
 
 
 def restricts(right: Right, operation: Operation) -> bool:
@@ -89,14 +89,14 @@ class ProofPolicy(BaseModel):
     proof_days: Annotated[int, Field(ge=1, le=3650)]
     methods: Annotated[Mapping[Word, Method], Field(min_length=1)]
     categories: Annotated[Mapping[Word, frozenset[str]], Field(min_length=1)]
-    required_level: Mapping[Word, Mapping[Action, Level]]
+    required_level: Mapping[Word, Mapping[ProofAction, Level]]
 
     @model_validator(mode="after")
     def _says_it_of_every_category_and_action(self) -> Self:
         if unlike := self.required_level.keys() ^ self.categories.keys():
             raise ValueError(f"categories and required_level must name the same: {', '.join(sorted(unlike))}")
         for category, levels in self.required_level.items():
-            if missing := set(Action) - levels.keys():
+            if missing := set(ProofAction) - levels.keys():
                 raise ValueError(f"required_level.{category} must give a level for {', '.join(sorted(missing))}")
         return self
 
@@ -119,21 +119,21 @@ class ProofPolicy(BaseModel):
         named = {name: category for category, names in self.categories.items() for name in names}
         return named | {category: category for category in self.categories}
 
-    def unknown(self, held: Collection[str]) -> list[str]:
+    def unknown(self, names: Collection[str]) -> list[str]:
         """Returns the categories that the policy does not know."""
-        return sorted(set(held) - self.counts_as.keys())
+        return sorted(set(names) - self.counts_as.keys())
 
-    def needed(self, held: Collection[str]) -> Mapping[Action, Level]:
+    def needed(self, names: Collection[str]) -> Mapping[ProofAction, Level]:
         """Returns the level that a request about these categories needs: the highest of them.
 
         Undeclared or unknown data need the strictest level.
         """
-        known = [self.required_level[self.counts_as[each]] for each in held if each in self.counts_as]
-        if not held or len(known) < len(set(held)):
+        known = [self.required_level[self.counts_as[each]] for each in names if each in self.counts_as]
+        if not names or len(known) < len(set(names)):
             known = list(self.required_level.values())
-        return {action: max(levels[action] for levels in known) for action in Action}
+        return {action: max(levels[action] for levels in known) for action in ProofAction}
 
-    def least(self, action: Action) -> Level:
+    def least(self, action: ProofAction) -> Level:
         """The level with which a part of a request may begin."""
         return min(levels[action] for levels in self.required_level.values())
 
@@ -149,7 +149,7 @@ def proved(identities: Iterable[Identity], least: Level) -> tuple[Identity, ...]
     return tuple(identity for identity in identities if identity.level >= least)
 
 
-def highest(identities: Iterable[Identity]) -> Level:
+def highest_level(identities: Iterable[Identity]) -> Level:
     """The level to which the best proved of these is proved."""
     return max((identity.level for identity in identities), default=NOTHING)
 
@@ -208,14 +208,14 @@ def proves_the_same_person(known: Iterable[Identity], proofs: Iterable[Identity]
     """
     every = tuple(known)
     shared = {_key(each) for each in every if each.shared}
-    theirs = {_key(each) for each in every if _is_theirs(each)} - shared
+    proved_keys = {_key(each) for each in every if _is_theirs(each)} - shared
     proved_before = any(each.source == "requester" and each.level > NOTHING for each in every)
     proved_now = {_key(each) for each in proofs if each.level > NOTHING}
-    return not proved_before or not proved_now or not theirs.isdisjoint(proved_now)
+    return not proved_before or not proved_now or not proved_keys.isdisjoint(proved_now)
 
 
 def _is_theirs(each: Identity) -> bool:
-    """Whether it is proved, or found by what is, and theirs today."""
+    """Whether an identity is proved, or was found by a proved one, and is current."""
     return each.level > NOTHING and (each.source == "requester" or (each.valid_to is None and not each.claimed))
 
 

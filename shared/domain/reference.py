@@ -40,11 +40,11 @@ def read(text: str) -> str | None:
         return of(UUID(text.strip()))
     except ValueError:
         pass
-    said = re.sub(r"[\s\-–.]", "", text.upper())
-    said = said.removeprefix(_PREFIX) if len(said) > _LENGTH else said
-    if len(said) != _LENGTH or not set(said) <= set(_ALPHABET) or _weighed(map(_ALPHABET.index, said)) % _SIZE:
+    compact = re.sub(r"[\s\-–.]", "", text.upper())
+    compact = compact.removeprefix(_PREFIX) if len(compact) > _LENGTH else compact
+    if len(compact) != _LENGTH or not set(compact) <= set(_ALPHABET) or _weighed(map(_ALPHABET.index, compact)) % _SIZE:
         return None
-    return f"{_PREFIX}-{said[:4]}-{said[4:]}"
+    return f"{_PREFIX}-{compact[:4]}-{compact[4:]}"
 
 
 def _weighed(digits: Iterable[int]) -> int:

@@ -20,9 +20,9 @@ _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 REPORT: Final = "report.html"
 """The file of a package that people read; an access has one."""
-Span = tuple[datetime, datetime]
+TimeSpan = tuple[datetime, datetime]
 """Half-open, UTC."""
-Named = tuple[str, str]
+IdentityKey = tuple[str, str]
 """The type of an identity and its value, in its one spelling."""
 
 
@@ -37,9 +37,9 @@ ASSIGNED = "assigned"
 def withholds(data: Mapping[str, Any]) -> bool:
     """Returns whether a row hides other people's data, in a field or in its history."""
     former = data.get("former")
-    said = former.values() if isinstance(former, dict) else ()
+    former_values = former.values() if isinstance(former, dict) else ()
     return WITHHELD in data.values() or any(
-        each == WITHHELD or (isinstance(each, list) and WITHHELD in each) for each in said
+        each == WITHHELD or (isinstance(each, list) and WITHHELD in each) for each in former_values
     )
 
 
@@ -56,14 +56,14 @@ class Match(NamedTuple):
     tenant: str | None = None
 
 
-class Row(NamedTuple):
+class ReleaseRow(NamedTuple):
     """A row to release: its category, and the values by which a person can be found in it."""
 
     category: str
     matches: Sequence[Match]
 
 
-class Fault(StrEnum):
+class ReleaseFault(StrEnum):
     """Reasons why a row is not shown to be the subject's."""
 
     UNTRACED = "untraced"
@@ -80,27 +80,27 @@ class Fault(StrEnum):
         return _SENTENCES[self]
 
 
-_SENTENCES: Mapping[Fault, str] = {
-    Fault.UNTRACED: "a row does not say by what it was found",
-    Fault.ANOTHER_TENANT: "a row is processed for another customer than the one who has asked",
-    Fault.NOT_THEIRS: "a row has nothing by which the subject is known",
-    Fault.SHARED_IDENTIFIER: "a row is found by nothing but an address or a number that other people have too",
-    Fault.NOT_AT_THAT_TIME: "a row is of a time at which nothing shows that its number was the subject's",
-    Fault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as another person's",
-    Fault.NOT_PROVED: "a row is of a kind for which the subject is not proved well enough to be who asks",
+_SENTENCES: Mapping[ReleaseFault, str] = {
+    ReleaseFault.UNTRACED: "a row does not say by what it was found",
+    ReleaseFault.ANOTHER_TENANT: "a row is processed for another customer than the one who has asked",
+    ReleaseFault.NOT_THEIRS: "a row has nothing by which the subject is known",
+    ReleaseFault.SHARED_IDENTIFIER: "a row is found by nothing but an address or a number that other people have too",
+    ReleaseFault.NOT_AT_THAT_TIME: "a row is of a time at which nothing shows that its number was the subject's",
+    ReleaseFault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as another person's",
+    ReleaseFault.NOT_PROVED: "a row is of a kind for which the subject is not proved well enough to be who asks",
 }
 
 
 class ReleaseBlocked(Refused):
-    """A row of what was collected is not shown to be the subject's, so nothing of it may be handed out."""
+    """A collected row is not proved to be the subject's, so the package may not be handed out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownFacts:
     """The known facts of the person for whom a package is made.
 
     - ``values``: their identities; ``stated``: periods in which they say that a number was theirs
-    - ``theirs``, ``others``: periods in which the register shows it as theirs, or another person's
+    - ``periods``, ``others``: periods in which the register shows it as theirs, or another person's
     - ``lines``: periods in which they hold it as a shared line
     - ``proved``: since when a channel vouches that they control it
     - ``at``: when the rows were collected
@@ -109,23 +109,23 @@ class Known:
     """
 
     at: datetime
-    values: Collection[Named] = frozenset()
-    stated: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
-    theirs: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
-    others: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
-    lines: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
-    proved: Mapping[Named, datetime] = field(default_factory=dict)
+    values: Collection[IdentityKey] = frozenset()
+    stated: Mapping[IdentityKey, Sequence[TimeSpan]] = field(default_factory=dict)
+    periods: Mapping[IdentityKey, Sequence[TimeSpan]] = field(default_factory=dict)
+    others: Mapping[IdentityKey, Sequence[TimeSpan]] = field(default_factory=dict)
+    lines: Mapping[IdentityKey, Sequence[TimeSpan]] = field(default_factory=dict)
+    proved: Mapping[IdentityKey, datetime] = field(default_factory=dict)
     tenant: str | None = None
-    shared: Collection[Named] = frozenset()
+    shared: Collection[IdentityKey] = frozenset()
     names: Collection[frozenset[str]] = frozenset()
 
     def is_named(self, matches: Iterable[Match]) -> bool:
         """Returns whether one of these values is the subject's name."""
-        return any(match.type == IdentityType.NAME and words(match.value) in self.names for match in matches)
+        return any(match.type == IdentityType.NAME and name_words(match.value) in self.names for match in matches)
 
-    def fault(self, match: Match) -> Fault | None:
+    def fault(self, match: Match) -> ReleaseFault | None:
         """Returns why this value does not show the row to be the subject's."""
-        return self._fault(match) if (match.tenant or None) == self.tenant else Fault.ANOTHER_TENANT
+        return self._fault(match) if (match.tenant or None) == self.tenant else ReleaseFault.ANOTHER_TENANT
 
     def contradicts(self, assigned: Sequence[Match]) -> bool:
         """Returns whether the register shows a number as another person's while the row shows it as the subject's."""
@@ -136,12 +136,12 @@ class Known:
         others = self.others.get(spelled(kind, assigned[0].value), ())
         return any(since <= max(moments) and min(moments) < until for since, until in others)
 
-    def _fault(self, match: Match) -> Fault | None:
+    def _fault(self, match: Match) -> ReleaseFault | None:
         named = spelled(match.type, match.value)
         if named not in self.values:
-            return Fault.NOT_THEIRS
+            return ReleaseFault.NOT_THEIRS
         if named in self.shared:
-            return Fault.SHARED_IDENTIFIER
+            return ReleaseFault.SHARED_IDENTIFIER
         if match.type not in _DATED:
             return None
         at = match.at or self.at
@@ -149,25 +149,27 @@ class Known:
         # Proof of a shared line proves none of its calls.
         proved = since is not None and since <= at and not _within(at, self.lines.get(named, ()))
         if _within(at, self.others.get(named, ())):
-            return Fault.ANOTHER_HOLDER
-        shown = proved or _within(at, self.theirs.get(named, ()))
-        return None if shown and _within(at, self.stated.get(named) or (_ALWAYS,)) else Fault.NOT_AT_THAT_TIME
+            return ReleaseFault.ANOTHER_HOLDER
+        shown = proved or _within(at, self.periods.get(named, ()))
+        return None if shown and _within(at, self.stated.get(named) or (_ALWAYS,)) else ReleaseFault.NOT_AT_THAT_TIME
 
 
-def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
+def first_fault(rows: Iterable[Sequence[Match]], known: KnownFacts) -> ReleaseFault | None:
     """Returns the fault of the first row that is not the subject's, or None."""
     cleared: set[Match] = set()
     for row in rows:
         if known.contradicts([match for match in row if match.type == ASSIGNED]):
-            return Fault.ANOTHER_HOLDER
+            return ReleaseFault.ANOTHER_HOLDER
         matches = [match for match in row if match.type != ASSIGNED]
         if not cleared.isdisjoint(matches):
             continue
         faults = [known.fault(match) for match in matches]
-        if Fault.SHARED_IDENTIFIER in faults and known.is_named(matches):
+        if ReleaseFault.SHARED_IDENTIFIER in faults and known.is_named(matches):
             continue
         if None not in faults:
-            return max((fault for fault in faults if fault), key=list(Fault).index, default=Fault.UNTRACED)
+            return max(
+                (fault for fault in faults if fault), key=list(ReleaseFault).index, default=ReleaseFault.UNTRACED
+            )
         cleared.add(matches[faults.index(None)])
     return None
 
@@ -183,30 +185,30 @@ def required(category: str, levels: Mapping[str, Level], names: Mapping[str, Col
     return max(levels.values())
 
 
-def values_of(identities: Iterable[Identity]) -> frozenset[Named]:
+def values_of(identities: Iterable[Identity]) -> frozenset[IdentityKey]:
     """Returns the identities of a person without names, which are not unique."""
     return frozenset((i.type.value, i.value) for i in identities if i.type is not IdentityType.NAME)
 
 
-def shared_of(identities: Iterable[Identity]) -> frozenset[Named]:
+def shared_of(identities: Iterable[Identity]) -> frozenset[IdentityKey]:
     """Returns the identities that systems know as other people's too."""
     return frozenset((i.type.value, i.value) for i in identities if i.shared)
 
 
 def names_of(identities: Iterable[Identity]) -> frozenset[frozenset[str]]:
     """Returns their names as sets of words."""
-    return frozenset(words(i.value) for i in identities if i.type is IdentityType.NAME)
+    return frozenset(name_words(i.value) for i in identities if i.type is IdentityType.NAME)
 
 
-def words(name: str) -> frozenset[str]:
+def name_words(name: str) -> frozenset[str]:
     """A name as those who write it in another order, in capitals or without accents write it too."""
     plain = "".join(one for one in normalize("NFKD", name.casefold()) if not combining(one))
     return frozenset(word for word in "".join(one if one.isalnum() else " " for one in plain).split())
 
 
-def stated_of(identities: Iterable[Identity]) -> Mapping[Named, Sequence[Span]]:
+def stated_of(identities: Iterable[Identity]) -> Mapping[IdentityKey, Sequence[TimeSpan]]:
     """Returns the periods in which the requester says that a number was theirs."""
-    stated: dict[Named, list[Span]] = {}
+    stated: dict[IdentityKey, list[TimeSpan]] = {}
     for each in identities:
         if each.type in _DATED and each.source == "requester" and (each.valid_from or each.valid_to):
             span = (each.valid_from or _ALWAYS[0], each.valid_to or _ALWAYS[1])
@@ -214,9 +216,9 @@ def stated_of(identities: Iterable[Identity]) -> Mapping[Named, Sequence[Span]]:
     return stated
 
 
-def proved_of(identities: Iterable[Identity]) -> dict[Named, datetime]:
+def proved_of(identities: Iterable[Identity]) -> dict[IdentityKey, datetime]:
     """Since when a channel vouches that they control a number."""
-    proved: dict[Named, datetime] = {}
+    proved: dict[IdentityKey, datetime] = {}
     for each in identities:
         if each.type in _DATED and each.proved_since:
             named = (each.type.value, each.value)
@@ -224,20 +226,20 @@ def proved_of(identities: Iterable[Identity]) -> dict[Named, datetime]:
     return proved
 
 
-def instructed_of(identities: Iterable[Identity], registered: Collection[Named]) -> dict[Named, datetime]:
-    """Since when a number is theirs by the word of the customer who decides about the rows (Art. 28(3)(a)).
+def instructed_of(identities: Iterable[Identity], registered: Collection[IdentityKey]) -> dict[IdentityKey, datetime]:
+    """Returns since when a number is the subject's, by the controller's instruction (Art. 28(3)(a)).
 
     ``registered``: the numbers that the register knows; of these it says itself whose they were.
     """
     stated = [(each.type.value, each.value, each.valid_from) for each in identities if each.source == "requester"]
-    since: dict[Named, datetime] = {}
+    since: dict[IdentityKey, datetime] = {}
     for kind, value, start in stated:
         if kind in _DATED and start and (kind, value) not in registered:
             since[kind, value] = min(start, since.get((kind, value), start))
     return since
 
 
-def spelled(kind: str, value: str) -> Named:
+def spelled(kind: str, value: str) -> IdentityKey:
     """Returns a value in the normal form of its type; a malformed one belongs to no person."""
     try:
         return kind, normalise(IdentityType(kind), value)
@@ -245,5 +247,5 @@ def spelled(kind: str, value: str) -> Named:
         return kind, ""
 
 
-def _within(moment: datetime, spans: Iterable[Span]) -> bool:
+def _within(moment: datetime, spans: Iterable[TimeSpan]) -> bool:
     return any(since <= moment < until for since, until in spans)

@@ -14,7 +14,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence, or a part of one: the key of its words, as ``answer.closed``, and the facts that stand in them."""
+    """A sentence, or a part of one: the key of its text, as ``answer.closed``, and the facts in it."""
 
     key: str
     facts: Mapping[str, "Fact"]
@@ -32,7 +32,7 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class FactList:
     """Several facts of one kind, read as a list: ``a, b and c``; without ``final``, ``a, b, c``."""
 
     facts: tuple["Fact", ...]
@@ -41,7 +41,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Sentences of which each stands on a line of its own."""
+    """Sentences that are shown on separate lines."""
 
     sentences: tuple[Sentence, ...] = ()
 
@@ -49,7 +49,7 @@ class Lines:
 Sentences = tuple[Sentence, ...]
 """Sentences that are read one after the other."""
 
-Fact = str | int | date | Sentence | Term | Listed | Sentences
+Fact = str | int | date | Sentence | Term | FactList | Sentences
 """A value in a sentence: text as written; days and numbers in the form of the language; an instant as the reader's day.
 """
 
@@ -59,9 +59,9 @@ def say(key: str, **facts: Fact) -> Sentence:
     return Sentence(key, facts)
 
 
-def listed(names: Iterable[str]) -> Listed:
+def fact_list(names: Iterable[str]) -> FactList:
     """Names in their order, once each: ``a, b and c``."""
-    return Listed(tuple(sorted(set(names))))
+    return FactList(tuple(sorted(set(names))))
 
 
 def named_system(name: str) -> Term:
@@ -69,9 +69,9 @@ def named_system(name: str) -> Term:
     return Term("system", name)
 
 
-def named_systems(names: Iterable[str]) -> Listed:
+def named_systems(names: Iterable[str]) -> FactList:
     """Several of them, in the order of their names, once each."""
-    return Listed(tuple(map(named_system, sorted(set(names)))))
+    return FactList(tuple(map(named_system, sorted(set(names)))))
 
 
 def article(of_the_gdpr: str) -> Sentence:
@@ -89,7 +89,7 @@ def article(of_the_gdpr: str) -> Sentence:
 
 
 def dump(fields: object) -> bytes:
-    """Facts, or what holds facts, as JSON from which ``load`` makes the same facts; a day and text stay apart."""
+    """Returns facts as JSON, from which ``load`` restores them; it distinguishes days from text."""
     return orjson.dumps(fields, default=_day, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
@@ -100,7 +100,7 @@ def load(field: Any) -> Fact | Lines:
         case {"key": str(key), "facts": facts}:
             fact = Sentence(key, {name: load(each) for name, each in facts.items()})  # type: ignore[misc]  # no Lines
         case {"facts": facts, "final": final}:
-            fact = Listed(tuple(map(load, facts)), final)  # type: ignore[arg-type]
+            fact = FactList(tuple(map(load, facts)), final)  # type: ignore[arg-type]
         case {"family": family, "word": word}:
             fact = Term(family, word)
         case {"sentences": sentences}:

@@ -24,7 +24,7 @@ def nfc(value: str) -> str:
 
 
 def forms(value: str) -> tuple[str, ...]:
-    """The forms in which a system may have stored a text that is compared as it stands there: NFC, and NFD if another.
+    """Returns the forms in which a system may have stored a text: NFC, and NFD if it differs.
 
     Text that mixes both is found by neither. An e-mail address may stand there with its domain in ASCII as well.
     """
@@ -63,8 +63,8 @@ def folded(value: str) -> str:
     White space of any length is one blank, and dots between single letters are left out (``D.N.I.``).
     """
     seen = unicodedata.normalize("NFKD", value.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).casefold()
-    kept = "".join(c for c in seen if unicodedata.category(c) not in {"Mn", "Me", "Cf", "Pd"})
-    return re.sub(r"\b(?:\w\.){2,}", lambda found: found[0].replace(".", ""), " ".join(kept.split()))
+    letters = "".join(c for c in seen if unicodedata.category(c) not in {"Mn", "Me", "Cf", "Pd"})
+    return re.sub(r"\b(?:\w\.){2,}", lambda found: found[0].replace(".", ""), " ".join(letters.split()))
 
 
 Text = Annotated[

@@ -41,7 +41,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Deadlines:
     """All dates that follow from one receipt; an instant is the exclusive end of its day, UTC.
 
     Computed once and stored with ``calc_version``; only an explicit event recalculates them.
@@ -114,7 +114,7 @@ def end_of(day: date, zones: tuple[str, ...]) -> datetime:
     )
 
 
-def limits(arrival: Arrival, policy: TimeLimitPolicy) -> Limits:
+def limits(arrival: Arrival, policy: TimeLimitPolicy) -> Deadlines:
     """Returns both clocks of a request, plain and extended; cached by day, zones and calendar."""
     received_on = arrival_date(arrival.received_at, arrival.zones)
     given = (policy.commitment.days, policy.commitment.staff_calendar, calc_version(policy))
@@ -130,14 +130,14 @@ def _limits(
     days: int,
     staff_calendar: str,
     version: str,
-) -> Limits:
+) -> Deadlines:
     holidays = calendar(calendar_name)
     commit = commitment(received_on, days)
     month, three_months = add_months(received_on, ONE_MONTH), add_months(received_on, ONE_MONTH + EXTENSION_MONTHS)
     commit_extended = min(three_months, add_months(commit, EXTENSION_MONTHS))
     paused = timedelta(days=paused_days)
     statutory, statutory_extended = holidays.roll_forward(month + paused), holidays.roll_forward(three_months + paused)
-    return Limits(
+    return Deadlines(
         arrival_date=received_on,
         end_of_days=received_on + timedelta(days=days),
         end_of_month=month,
@@ -198,8 +198,8 @@ def due_at(
 ) -> datetime:
     """Returns the exclusive end of the due date (UTC), or of a shorter limit in hours on that day."""
     shorter = policy.override_for(right, scope, role)
-    if shorter is not None and (ends := target(shorter, arrival, policy)).day == day:
-        return min(ends.instant, end_of(commit_due(arrival.received_at, arrival.zones, policy), arrival.zones))
+    if shorter is not None and (limit := target(shorter, arrival, policy)).day == day:
+        return min(limit.instant, end_of(commit_due(arrival.received_at, arrival.zones, policy), arrival.zones))
     return end_of(day, arrival.zones)
 
 
@@ -270,8 +270,8 @@ def resumed_due(
 
     ``due_on``: the end of the commitment before the request was closed.
     """
-    left = max(due_on - arrival_date(asked_at, zones), timedelta(0))
-    return min(arrival_date(answered_at, zones) + left, commit_due(answered_at, zones, policy))
+    remaining = max(due_on - arrival_date(asked_at, zones), timedelta(0))
+    return min(arrival_date(answered_at, zones) + remaining, commit_due(answered_at, zones, policy))
 
 
 def _days(periods: Iterable[tuple[datetime, datetime]], zone: ZoneInfo) -> set[int]:

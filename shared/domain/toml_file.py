@@ -19,7 +19,7 @@ Place = tuple[str | int, ...]
 
 
 def keys_at(model: Any, place: Sequence[str | int]) -> list[str]:
-    """The keys of the table that stands there, in the models' order; none where no table does."""
+    """Returns the keys of the table at that place, in the models' order; none without a table."""
     found = list(_models(model))
     for step in place:
         found = [each for one in found for each in _below(one, step)] or found  # the name of a union's kind leads on
@@ -86,7 +86,7 @@ def read_toml(path: Path, model: type[Content], over: Path | None = None) -> Con
 
 @lru_cache(maxsize=64)
 def _read(model: Any, *texts: tuple[Path, str]) -> object:
-    """Reads the same text once; what is read is frozen."""
+    """Reads a file once for each content; the result is frozen."""
     contents = [(file, _parsed(file, text)) for file, text in texts]
     content: dict[str, Any] = {}
     for _, each in contents:
@@ -95,8 +95,10 @@ def _read(model: Any, *texts: tuple[Path, str]) -> object:
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
         under = contents[0][1] if len(texts) > 1 else {}
-        said = [each for item in error.errors(include_url=False) for each in _said_of(item, model, under)]
-        raise Misconfigured(*(fault_at(contents[::-1], place, says) for place, says in dict.fromkeys(said))) from None
+        mistakes = [each for item in error.errors(include_url=False) for each in _said_of(item, model, under)]
+        raise Misconfigured(
+            *(fault_at(contents[::-1], place, says) for place, says in dict.fromkeys(mistakes))
+        ) from None
 
 
 def read_with_ours(path: Path, model: type[Content], overlay: Path | None) -> Content:

@@ -29,8 +29,8 @@ class UserEvent(BaseModel):
     subject: UUID = Field(description="the token that `POST /v1/subjects` answered; each is good for one event")
 
 
-class Asked(UserEvent):
-    """A user has asked for something: it becomes a request whose id is the token."""
+class RequestingEvent(UserEvent):
+    """An event that becomes a request; the token is the request's ID."""
 
     received_at: Moment | None = Field(
         default=None, description="when they asked; when their identities were posted, if left out"
@@ -40,7 +40,7 @@ class Asked(UserEvent):
     )
 
 
-class RightRequested(Asked):
+class RightRequested(RequestingEvent):
     """A user has exercised a right, which the type names: `user.requested.erasure`.
 
     Of a rectification the changes are posted with the identities.
@@ -61,11 +61,11 @@ class RightRequested(Asked):
     )
 
 
-class ObjectedToMarketing(Asked):
+class ObjectedToMarketing(RequestingEvent):
     """A user has objected to direct marketing (Art. 21(2)): a request for objection."""
 
 
-class ConsentWithdrawn(Asked):
+class ConsentWithdrawn(RequestingEvent):
     """A user has withdrawn consent to a purpose, which the policy declares as based on consent (Art. 7(3))."""
 
     purpose: Word
@@ -101,11 +101,11 @@ class NumberPorted(UserEvent):
 
 
 Reported = AccountClosed | NumberAssigned | NumberReleased | NumberPorted
-"""Events that ask for nothing."""
+"""Events that become no request."""
 REQUESTED = "user.requested"
 NUMBERS = ("number.assigned", "number.released", "number.ported")
 """Events that only the emitter with authority for numbers may send."""
-KINDS: Mapping[str, type[Asked | Reported]] = {
+KINDS: Mapping[str, type[RequestingEvent | Reported]] = {
     REQUESTED: RightRequested,
     "user.objected_to_marketing": ObjectedToMarketing,
     "user.consent_withdrawn": ConsentWithdrawn,
@@ -113,7 +113,7 @@ KINDS: Mapping[str, type[Asked | Reported]] = {
     **dict(zip(NUMBERS, (NumberAssigned, NumberReleased, NumberPorted), strict=True)),
 }
 """Events that an emitter may be declared to send; the first has a type for each right."""
-TYPES: Mapping[str, type[Asked | Reported]] = {f"{REQUESTED}.{right}": RightRequested for right in Right} | {
+TYPES: Mapping[str, type[RequestingEvent | Reported]] = {f"{REQUESTED}.{right}": RightRequested for right in Right} | {
     kind: event for kind, event in KINDS.items() if kind != REQUESTED
 }
 """The data model of each ``ce_type``."""
@@ -158,8 +158,8 @@ class Emitter(BaseModel):
             raise ValueError(
                 f"authoritative belongs to {', '.join(NUMBERS)}: name the source of the register, or leave both out"
             )
-        if self.tenant and (ours := [kind for kind in self.types if not issubclass(KINDS[kind], Asked)]):
-            raise ValueError(f"a tenant's emitter only asks for something: {ours[0]} concerns only our own users")
+        if self.tenant and (own_kinds := [kind for kind in self.types if not issubclass(KINDS[kind], RequestingEvent)]):
+            raise ValueError(f"a tenant's emitter only asks for something: {own_kinds[0]} concerns only our own users")
         return self
 
     def may_say(self, kind: str) -> bool:
@@ -177,8 +177,8 @@ def read_emitters(path: Path = EMITTERS) -> Mapping[str, Emitter]:
     found = read_toml(path, dict[Name, Emitter])
     authorities = sorted(name for name, emitter in found.items() if emitter.authoritative)
     if len(authorities) > 1:
-        said = f"{' and '.join(authorities)} are both authoritative: one emitter says whose a number is"
-        raise Misconfigured(Fault(said, str(path)))
+        fault = f"{' and '.join(authorities)} are both authoritative: one emitter says whose a number is"
+        raise Misconfigured(Fault(fault, str(path)))
     return found
 
 

@@ -18,14 +18,14 @@ from babel.numbers import format_decimal
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, WithJsonSchema
 
 from shared.domain.errors import Fault, Misconfigured
-from shared.domain.sentences import Fact, Lines, Listed, Sentence, Term
+from shared.domain.sentences import Fact, FactList, Lines, Sentence, Term
 from shared.domain.toml_file import read_toml
 
 WORDINGS: Final = Path(__file__).parents[1] / "policy" / "languages"
 _ENGLISH: Final = "en"
 
 
-class Tongue(BaseModel):
+class LanguageLocale(BaseModel):
     """The locales of days and numbers (CLDR), and the first of a month where CLDR does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,23 +34,23 @@ class Tongue(BaseModel):
     first_of_a_month: str | None = None
 
 
-TONGUES: Final[Mapping[str, Tongue]] = {
-    file.parent.name: read_toml(file, Tongue)
+LANGUAGE_LOCALES: Final[Mapping[str, LanguageLocale]] = {
+    file.parent.name: read_toml(file, LanguageLocale)
     for file in sorted(WORDINGS.glob("*/language.toml"), key=lambda file: (file.parent.name != _ENGLISH, file))
 }
-LANGUAGES: Final = tuple(TONGUES)
+LANGUAGES: Final = tuple(LANGUAGE_LOCALES)
 """Every language with a folder, English first."""
 
 
 def _known(language: str) -> str:
-    if language not in TONGUES:
+    if language not in LANGUAGE_LOCALES:
         raise ValueError(f"no such language; the languages are {', '.join(LANGUAGES)}")
     return language
 
 
 Language = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*LANGUAGES]})]
 ENGLISH: Final[Language] = _ENGLISH
-LOCALES: Final[Mapping[Language, str]] = {language: tongue.locale for language, tongue in TONGUES.items()}
+LOCALES: Final[Mapping[Language, str]] = {language: tongue.locale for language, tongue in LANGUAGE_LOCALES.items()}
 
 
 def report_of(language: Language) -> Path:
@@ -73,7 +73,7 @@ class Wording:
         self._locale = Locale.parse(LOCALES[language])
         self._patterns = patterns
         self._zone = zone
-        self._first = TONGUES[language].first_of_a_month
+        self._first = LANGUAGE_LOCALES[language].first_of_a_month
 
     def __contains__(self, key: str) -> bool:
         return key in self._patterns
@@ -90,25 +90,25 @@ class Wording:
         """
         match fact:
             case str():
-                said = fact
+                words = fact
             case Sentence(key, facts):
                 # most facts are text, which is shown as it is
                 shown = {name: each if type(each) is str else self.text(each) for name, each in facts.items()}
-                said = self.words(key, shown, facts)
+                words = self.words(key, shown, facts)
             case int():
-                said = str(fact) if 0 <= fact < _PLAIN else str(format_decimal(fact, locale=self._locale))
+                words = str(fact) if 0 <= fact < _PLAIN else str(format_decimal(fact, locale=self._locale))
             case datetime():
-                said = self.day(fact)
+                words = self.day(fact)
             case date():
-                said = _day(fact, self._locale, self._first)
+                words = _day(fact, self._locale, self._first)
             case Term(family, word):
-                said = self._term(family, word)
-            case Listed(facts, final):
+                words = self._term(family, word)
+            case FactList(facts, final):
                 names = list(dict.fromkeys(map(self.text, facts)))  # two rules may rest on one article
-                said = str(format_list(names, locale=self._locale)) if final else ", ".join(names)
+                words = str(format_list(names, locale=self._locale)) if final else ", ".join(names)
             case _:
-                said = " ".join(filter(None, map(self.text, fact)))
-        return said
+                words = " ".join(filter(None, map(self.text, fact)))
+        return words
 
     def _term(self, family: str, word: str) -> str:
         known = self._patterns.get(f"{family}.{word}") or self._patterns.get(f"{family}.unlisted", "{word}")
@@ -148,7 +148,7 @@ class Wordings:
         """Returns these wordings with additional terms."""
         catalogues = self._catalogues.items()
         return Wordings(
-            {lang: {**known, **{key: said[lang] for key, said in terms.items()}} for lang, known in catalogues}
+            {lang: {**known, **{key: terms_of[lang] for key, terms_of in terms.items()}} for lang, known in catalogues}
         )
 
     @cached_property
@@ -190,9 +190,9 @@ def read_wordings(folder: Path = WORDINGS) -> Wordings:
         raise Misconfigured(Fault("holds no words: name the folder that has them", str(folder)))
     faults = [
         Fault(wrong, str(folder / language / "words"), place=key)
-        for language, said in catalogues.items()
-        for key in {**english, **said}
-        for wrong in _wrong(language, said.get(key), english.get(key))
+        for language, catalogue in catalogues.items()
+        for key in {**english, **catalogue}
+        for wrong in _wrong(language, catalogue.get(key), english.get(key))
     ]
     if faults:
         raise Misconfigured(*faults)
@@ -212,15 +212,15 @@ def _keys(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Pattern
             yield from _keys(value, f"{at}{name}.")
 
 
-def _wrong(language: Language, said: Pattern | None, english: Pattern | None) -> Iterator[str]:
-    if not said or not english:
+def _wrong(language: Language, pattern: Pattern | None, english: Pattern | None) -> Iterator[str]:
+    if not pattern or not english:
         yield f"is missing in {language if english else ENGLISH}; write it, or delete it everywhere"
         return
-    if differs := sorted(_facts(said) ^ _facts(english)):
+    if differs := sorted(_facts(pattern) ^ _facts(english)):
         named = ", ".join(f"{{{name}}}" for name in differs)
         yield f"{language} has other facts than {ENGLISH}; write or delete {named}"
     forms = _plural_forms(language)
-    if not isinstance(said, str) and ("other" not in said or said.keys() - forms):
+    if not isinstance(pattern, str) and ("other" not in pattern or pattern.keys() - forms):
         yield f"{language} has other plural forms than the language; write {', '.join(sorted(forms - {'on'}))}"
 
 

@@ -1,4 +1,4 @@
-"""Fan-out and fan-in: one request becomes tasks for every downstream, and whatever becomes ready wakes its worker."""
+"""Fans a request out into tasks for every system, and fans their results in."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import Misconfigured, NotSupported
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, PREPARING, Operation, Stages, Step
 from shared.fulfilment import immediate_stop
-from shared.fulfilment.failures import why_of
+from shared.fulfilment.failures import failure_details
 from shared.fulfilment.queue import TaskState
 from shared.fulfilment.store import (
     FULFILMENT,
@@ -30,8 +30,8 @@ from shared.storage.postgres import insert_rows
 from shared.storage.systems import COUNTING, SystemState, SystemStatus, standings
 from shared.systems.capabilities import Legend
 from shared.systems.downstream import Downstream
-from shared.systems.plan import only
-from shared.systems.relations import tellers
+from shared.systems.plan import restricted_stages
+from shared.systems.relations import state_reporters
 
 _UNSEARCHED = """
 UPDATE fulfilment f SET state = 'open', held = false
@@ -56,13 +56,13 @@ UPDATE task SET receipt = receipt - 'not_searched' - 'level',
                              ELSE 'cancelled' END
 WHERE fulfilment_id = $1 AND NOT immediate AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
 """
-_TRIED_AGAIN = """
+_RETRIED = """
 UPDATE fulfilment SET state = 'open', held = false
 WHERE request_id = ANY($1) AND (state = 'blocked' OR state = 'open' AND held) RETURNING fulfilment_id
 """
 # A dry run is never stopped: it reports what could not be searched. An owed part stops no later stage, as long as every
 # search has ended: systems that yield identities may erase then, since the vault keeps those while a part is owed.
-_STANDING = """
+_STAGE_PROGRESS = """
 SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
        count(*) FILTER (WHERE f.operation <> 'plan' AND (t.state = 'failed' OR t.state = 'waiting' AND f.held
                         OR t.state = 'done' AND t.receipt ? 'not_searched')) AS stuck,
@@ -85,7 +85,7 @@ WHERE t.task_id = stuck.task_id AND stuck.stage = stuck.next AND t.state = $3
 RETURNING t.system, t.operation, t.state = 'failed'
 """
 # What was confirmed, and whose instruction it is, holds for the request, whatever is done about it later.
-_EARLIER = """
+_EARLIER_FULFILMENTS = """
 SELECT request_id, max(opened_at) + interval '1 microsecond', (array_agg(confirmed ORDER BY opened_at DESC))[1],
        max(tenant)
 FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1
@@ -109,31 +109,31 @@ _TASK: Final = (
 class Fulfilments:
     """Opens fulfilments, moves them on, and wakes the workers of tasks that become ready.
 
-    ``plans``: the stages of each operation, if all systems are enabled; others are left out. A worker works one step,
-    (system, operation). ``observers``: systems that can be searched while they observe. ``by_hand``: by operation, the
-    systems in which it is a manual step. ``systems``: the declaration of each system. ``one_flag``: those that restrict
-    a person by one flag. ``holds``: the categories of each system. ``legends``: the meaning of its fields.
-    ``postpone``: decides which erasures wait for other requests.
+    ``stages_of``: the stages of each operation, if all systems are enabled; others are left out. A worker works one
+    step, (system, operation). ``observers``: systems that can be searched while they observe. ``by_hand``: by
+    operation, the systems in which it is a manual step. ``systems``: the declaration of each system. ``one_flag``:
+    those that restrict a person by one flag. ``categories_of``: the categories of each system. ``legends``: the meaning
+    of its fields. ``must_wait``: decides which erasures wait for other requests.
     """
 
     def __init__(
         self, plans: Mapping[Operation, Stages] | None = None, observers: Collection[str] = frozenset()
     ) -> None:
-        self.plans, self.observers = plans or {}, observers
+        self.stages_of, self.observers = plans or {}, observers
         self.by_hand: Mapping[Operation, Collection[str]] = {}
         self.systems: Mapping[str, Downstream] = {}
         self.one_flag: Collection[str] = ()
-        self.holds: Mapping[str, Collection[str]] = {}
-        self.postpone: Postpone | None = None
+        self.categories_of: Mapping[str, Collection[str]] = {}
+        self.must_wait: Postpone | None = None
         self.legends: dict[str, Legend] = {}
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
 
-    def know(self, downstreams: Collection[Downstream]) -> None:
-        """Takes down what systems say of themselves."""
+    def register(self, downstreams: Collection[Downstream]) -> None:
+        """Stores the declarations and capabilities of the systems."""
         self.systems = {each.name: each for each in downstreams}
-        self.one_flag = {each.name for each in downstreams if each.capable.one_flag}
-        self.holds = {each.name: each.categories for each in downstreams}
-        self.legends.update((each.name, each.capable.legend) for each in downstreams)
+        self.one_flag = {each.name for each in downstreams if each.capabilities.one_flag}
+        self.categories_of = {each.name: each.categories for each in downstreams}
+        self.legends.update((each.name, each.capabilities.legend) for each in downstreams)
 
     @property
     def steps(self) -> set[Step]:
@@ -142,13 +142,13 @@ class Fulfilments:
 
     @property
     def _all_steps(self) -> set[Step]:
-        return {step for stages in self.plans.values() for stage in stages for step in stage}
+        return {step for stages in self.stages_of.values() for stage in stages for step in stage}
 
     def _is_by_hand(self, step: Step, tenant: str | None = None) -> bool:
-        return step.system in self.by_hand.get(step.operation, ()) or not self._asks(step.system, tenant)
+        return step.system in self.by_hand.get(step.operation, ()) or not self._can_ask(step.system, tenant)
 
-    def _asks(self, system: str, tenant: str | None) -> bool:
-        return tenant is None or (system in self.systems and self.systems[system].tells_apart(tenant))
+    def _can_ask(self, system: str, tenant: str | None) -> bool:
+        return tenant is None or (system in self.systems and self.systems[system].separates_tenant(tenant))
 
     def wakeup(self, step: tuple[str, str]) -> Wakeup:
         """Returns the event that the worker of that step waits for."""
@@ -158,33 +158,35 @@ class Fulfilments:
         """Wakes the worker of that step once the transaction has committed."""
         tx.after_commit(self.wakeup(step).wake)
 
-    async def holding(self, tx: UnitOfWork, operation: Operation, categories: Collection[str]) -> frozenset[str]:
+    async def systems_holding(
+        self, tx: UnitOfWork, operation: Operation, categories: Collection[str]
+    ) -> frozenset[str]:
         """The systems that are asked for that operation and hold any of these categories."""
         known = await standings(tx.connection)
         planned = (step for stage in self._planned(operation, known) for step in stage)
         asked = {step.system for step in planned if step.operation is operation}
-        return frozenset(each for each in asked if not {*categories}.isdisjoint(self.holds.get(each, ())))
+        return frozenset(each for each in asked if not {*categories}.isdisjoint(self.categories_of.get(each, ())))
 
     async def open_all(self, tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> None:
         """Opens one task for each system and stage; the first stage is ready immediately."""
         fulfilments: list[tuple[object, ...]] = []
         tasks: list[_TaskRow] = []
         ids: list[UUID] = []
-        idle: list[UUID] = []
+        all_manual: list[UUID] = []
         # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
         requests = [new.request_id for new in new_fulfilments]
-        earlier = {row[0]: row[1:] for row in await tx.connection.fetch(_EARLIER, requests)}
+        earlier = {row[0]: row[1:] for row in await tx.connection.fetch(_EARLIER_FULFILMENTS, requests)}
         known = await standings(tx.connection)
         for new in new_fulfilments:
             after, confirmed, tenant = earlier.get(new.request_id, (tx.now, {}, None))
             tenant = new.tenant or tenant
             stages, repair = self._planned(new.operation, known, new.systems, tenant), bool(new.details.get("repair"))
-            looks = new.operation is Operation.PLAN
-            if repair or looks:
+            is_preview = new.operation is Operation.PLAN
+            if repair or is_preview:
                 stages = self._workable(stages, tenant)
             if not new.searches:  # nothing is left to search for anybody by
                 stages = _without(Operation.LOCATE, stages)
-            if not stages and (repair or looks or new.operation in NOTIFICATIONS):
+            if not stages and (repair or is_preview or new.operation in NOTIFICATIONS):
                 continue
             if not stages:
                 raise Misconfigured(f"no downstream system can {new.operation}: declare one")
@@ -196,20 +198,20 @@ class Fulfilments:
                     *(max(tx.now, after), confirmed, tenant),
                 )
             )
-            tasks += self._outside_stages(tx, fulfilment_id, replace(new, tenant=tenant), stages, known)
+            tasks += self._unstaged_tasks(tx, fulfilment_id, replace(new, tenant=tenant), stages, known)
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on, tenant=tenant)
             if not self._workable(stages[:1], tenant):
-                idle.append(fulfilment_id)
+                all_manual.append(fulfilment_id)
             if not repair:
-                detail: dict[str, JsonValue] = {"operation": new.operation, "stages": _named(stages)}
+                detail: dict[str, JsonValue] = {"operation": new.operation, "stages": _stage_names(stages)}
                 if new.operation in ANSWERING:
                     detail["policy"] = tx.policy.version
                 tx.log_evidence(new.request_id, "fulfilment.opened", detail)
         await insert_rows(tx.connection, "fulfilment", FULFILMENT, fulfilments)
         await insert_rows(tx.connection, "task", _TASK, tasks)
-        postponed = await wait_for_others(tx, self.postpone, ids)
-        if idle:
-            await self._block_if_stuck(tx, {*idle} - postponed)
+        postponed = await wait_for_others(tx, self.must_wait, ids)
+        if all_manual:
+            await self._block_if_stuck(tx, {*all_manual} - postponed)
 
     async def fan_in(self, tx: UnitOfWork, ids: Collection[UUID], conclude: Mapping[Operation, Conclude]) -> None:
         """Moves on fulfilments whose stage has ended: to blocked, to the next stage, or to complete.
@@ -219,25 +221,25 @@ class Fulfilments:
         blocked: list[UUID] = []
         onward: list[UUID] = []
         complete: list[UUID] = []
-        for fulfilment_id, still_open, stuck, waiting, passes in await tx.connection.fetch(_STANDING, list(ids)):
+        for fulfilment_id, still_open, stuck, waiting, passes in await tx.connection.fetch(_STAGE_PROGRESS, list(ids)):
             if not still_open:
                 stops = stuck and not (waiting and passes)
                 (blocked if stops else onward if waiting else complete).append(fulfilment_id)
         if blocked:
             await block(tx, blocked)
-        onward = list({*onward} - await wait_for_others(tx, self.postpone, onward))
-        taken = await immediate_stop.take_over(
-            tx, self.systems, onward if immediate_stop.STOPS & self.plans.keys() else ()
+        onward = list({*onward} - await wait_for_others(tx, self.must_wait, onward))
+        replaced = await immediate_stop.take_over(
+            tx, self.systems, onward if immediate_stop.IMMEDIATE_OPERATIONS & self.stages_of.keys() else ()
         )
         if onward and await self._make_ready(tx, onward, TaskState.WAITING):
             await self._block_if_stuck(tx, onward)
-        if taken:
-            await self.fan_in(tx, taken, conclude)
+        if replaced:
+            await self.fan_in(tx, replaced, conclude)
         if complete:
             await complete_all(tx, complete, conclude)
 
     async def retry(self, tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Collection[str]]:
-        """Goes on with what is blocked; returns the systems that are searched again, by request.
+        """Retries blocked fulfilments; returns the systems that are searched again, by request.
 
         Failed tasks are tried again. If a system could not be searched, new tasks search all systems again, since more
         may be known of the subject by now. What was done before stays on the report.
@@ -251,24 +253,28 @@ class Fulfilments:
         searched: dict[UUID, Collection[str]] = {}
         for fulfilment_id, request_id, operation, due_on, first, systems, undone, for_proof, tenant in unsearched:
             again = searched[request_id] = undone if for_proof else systems
-            gone = {name for name in again if stands(known, name) not in COUNTING}
+            retired = {name for name in again if system_state(known, name) not in COUNTING}
             planned = chosen(self._planned(Operation(operation), known, tenant=tenant), systems)
-            stages = chosen(planned, {*again} - gone, located=True) + _missing(Operation(operation), gone)
+            stages = chosen(planned, {*again} - retired, located=True) + _steps_of_retired(
+                Operation(operation), retired
+            )
             if not stages:
                 raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
             await tx.connection.execute(_SUPERSEDED, fulfilment_id)
             tasks = self._tasks(tx, fulfilment_id, stages, due_on, first, tenant)
             await insert_rows(tx.connection, "task", _TASK, tasks)
-            tx.log_evidence(request_id, "fulfilment.restarted", {"operation": operation, "stages": _named(stages)})
-        failed = await tx.connection.fetch(_TRIED_AGAIN, requests)
+            tx.log_evidence(
+                request_id, "fulfilment.restarted", {"operation": operation, "stages": _stage_names(stages)}
+            )
+        failed = await tx.connection.fetch(_RETRIED, requests)
         stopped = [row[0] for row in (*failed, *unsearched)]
-        postponed = await wait_for_others(tx, self.postpone, stopped)
+        postponed = await wait_for_others(tx, self.must_wait, stopped)
         await self._make_ready(tx, [row[0] for row in failed if row[0] not in postponed], TaskState.FAILED)
         await self.fan_in(tx, [row[0] for row in (*failed, *unsearched)], {})
         return searched
 
-    async def go_on_without(self, tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> None:
-        """Lets what waits behind a part that is owed of these requests begin: the part is done when it can be."""
+    async def continue_without(self, tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> None:
+        """Starts the stages after an owed part of these requests; the owed part follows when it can."""
         owed = [row[0] for row in await tx.connection.fetch(_OWED, requests, operation)] if requests else []
         await self.fan_in(tx, owed, {})
 
@@ -282,8 +288,8 @@ class Fulfilments:
 
     async def _block_if_stuck(self, tx: UnitOfWork, ids: Collection[UUID]) -> None:
         """Blocks those whose stage has only manual steps left."""
-        standing = await tx.connection.fetch(_STANDING, list(ids))
-        if stuck := [row[0] for row in standing if not row[1] and row[2]]:
+        progress = await tx.connection.fetch(_STAGE_PROGRESS, list(ids))
+        if stuck := [row[0] for row in progress if not row[1] and row[2]]:
             await block(tx, stuck)
 
     def _planned(
@@ -295,18 +301,20 @@ class Fulfilments:
     ) -> Stages:
         """Returns the stages over all counting systems, or over these; a step of a retired one is manual."""
         if systems is None:
-            counting = {step.system for step in self._all_steps if stands(known, step.system) in COUNTING}
-            planned = doing(operation, chosen(self.plans[operation], counting))
-            return _asked_first(planned, {s for s in counting if self._asks(s, tenant)}) if tenant else planned
-        gone = {name for name in systems if stands(known, name) not in COUNTING}
+            counting = {step.system for step in self._all_steps if system_state(known, step.system) in COUNTING}
+            planned = if_it_does(operation, chosen(self.stages_of[operation], counting))
+            return _manual_last(planned, {s for s in counting if self._can_ask(s, tenant)}) if tenant else planned
+        retired = {name for name in systems if system_state(known, name) not in COUNTING}
         of = [self.systems[name] for name in systems if name in self.systems]
-        asked = {t.name for t in tellers(self.systems.values(), of) if stands(known, t.name) in COUNTING}
-        return only(self.plans[operation], frozenset(systems) - gone, operation, asked) + _missing(operation, gone)
+        asked = {t.name for t in state_reporters(self.systems.values(), of) if system_state(known, t.name) in COUNTING}
+        return restricted_stages(
+            self.stages_of[operation], frozenset(systems) - retired, operation, asked
+        ) + _steps_of_retired(operation, retired)
 
     def _workable(self, stages: Stages, tenant: str | None = None) -> Stages:
         """Leaves out the manual steps."""
-        left = (tuple(step for step in stage if not self._is_by_hand(step, tenant)) for stage in stages)
-        return tuple(stage for stage in left if stage)
+        workable = (tuple(step for step in stage if not self._is_by_hand(step, tenant)) for stage in stages)
+        return tuple(stage for stage in workable if stage)
 
     def _tasks(
         self,
@@ -323,25 +331,25 @@ class Fulfilments:
         rows: list[_TaskRow] = []
         for number, stage in enumerate(stages):
             for step in stage:
-                hand = None
+                manual = None
                 if self._is_by_hand(step, tenant):
-                    hand = _by_hand(step, asks=self._asks(step.system, tenant))
+                    manual = _manual_details(step, can_ask=self._can_ask(step.system, tenant))
                 row = (fulfilment_id, step, first + number, due_on, tx.now)
-                rows.append(_task_row(*row, ready=number == 0, by_hand=hand))
+                rows.append(_task_row(*row, ready=number == 0, manual=manual))
         return rows
 
-    def _outside_stages(
+    def _unstaged_tasks(
         self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, SystemStatus]
     ) -> list[_TaskRow]:
         """Returns tasks outside the stages: immediate ones, and searches of observing systems."""
-        steps = immediate_stop.steps(self.systems, new, stages)
-        early = [s for s in steps if stands(known, s.system) in COUNTING and not self._is_by_hand(s, new.tenant)]
+        steps = immediate_stop.immediate_steps(self.systems, new, stages)
+        early = [s for s in steps if system_state(known, s.system) in COUNTING and not self._is_by_hand(s, new.tenant)]
         about = (new.due_on, tx.now)
         rows = [_task_row(fulfilment_id, step, 0, *about, ready=True, immediate=True) for step in early]
         observing = new.systems is None and new.searches and not new.details.get("repair") and new.tenant is None
         if observing and new.operation in ANSWERING:  # once everything is known that the others yield
             stage = next(n for n, each in enumerate(stages) if any(s.operation is new.operation for s in each))
-            asked = [each for each in self.observers if stands(known, each) is SystemState.OBSERVE]
+            asked = [each for each in self.observers if system_state(known, each) is SystemState.OBSERVE]
             located = [Step(system, Operation.LOCATE) for system in asked]
             rows += [_task_row(fulfilment_id, s, stage, *about, ready=stage == 0, observes=True) for s in located]
         for _, _, system, operation, *_ in rows:
@@ -359,21 +367,21 @@ def _task_row(  # noqa: PLR0913  # the columns of a row
     ready: bool,
     observes: bool = False,
     immediate: bool = False,
-    by_hand: Mapping[str, JsonValue] | None = None,
+    manual: Mapping[str, JsonValue] | None = None,
 ) -> _TaskRow:
-    """Returns the row of a task that is due once its stage is reached; ``by_hand``: why it is manual."""
-    now_due = TaskState.FAILED if by_hand else TaskState.READY
-    state, code = now_due if ready else TaskState.WAITING, NotSupported.code if by_hand else None
-    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, code, by_hand, immediate)
+    """Returns the row of a task that is due once its stage is reached; ``manual``: why it is manual."""
+    now_due = TaskState.FAILED if manual else TaskState.READY
+    state, code = now_due if ready else TaskState.WAITING, NotSupported.code if manual else None
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, code, manual, immediate)
 
 
-def _by_hand(step: Step, *, asks: bool) -> Mapping[str, JsonValue]:
+def _manual_details(step: Step, *, can_ask: bool) -> Mapping[str, JsonValue]:
     """Returns why a step is manual: the system cannot do it, or cannot tell customers' data apart."""
-    if asks:
-        return why_of(
+    if can_ask:
+        return failure_details(
             NotSupported(f"{step.system} has no way to {step.operation}: do it there by hand, and enter what was done")
         )
-    return why_of(
+    return failure_details(
         NotSupported(
             f"{step.system} does not tell the data of our customers apart: {step.operation} there by hand what is that"
             " customer's, and enter what was done"
@@ -381,7 +389,7 @@ def _by_hand(step: Step, *, asks: bool) -> Mapping[str, JsonValue]:
     ) | {"not_asked": True}
 
 
-def stands(known: Mapping[str, SystemStatus], system: str) -> SystemState:
+def system_state(known: Mapping[str, SystemStatus], system: str) -> SystemState:
     """Returns the state of a system; one that comes from no file is on."""
     return known[system].state if system in known else SystemState.ON
 
@@ -395,29 +403,29 @@ def chosen(stages: Stages, systems: Collection[str], *, located: bool = False) -
     return _without_empty(tuple(filter(of_these, stage)) for stage in stages)
 
 
-def doing(operation: Operation, stages: Stages) -> Stages:
+def if_it_does(operation: Operation, stages: Stages) -> Stages:
     """Returns these stages if any step does the operation; else none, since a search alone does nothing."""
     return stages if any(step.operation is operation for stage in stages for step in stage) else ()
 
 
 def _without(operation: Operation, stages: Stages) -> Stages:
-    """These stages without the steps of an operation."""
+    """Returns the stages without the steps of an operation."""
     return _without_empty(tuple(step for step in stage if step.operation is not operation) for stage in stages)
 
 
-def _asked_first(stages: Stages, asked: Collection[str]) -> Stages:
+def _manual_last(stages: Stages, asked: Collection[str]) -> Stages:
     """Returns the stages of the systems that are asked, then the manual steps of the others."""
     others = (step for stage in stages for step in stage if step.system not in asked)
-    left = tuple(step for step in others if step.operation not in PREPARING)
-    return _without_empty((*chosen(stages, asked), left))
+    manual = tuple(step for step in others if step.operation not in PREPARING)
+    return _without_empty((*chosen(stages, asked), manual))
 
 
-def _missing(operation: Operation, systems: Collection[str]) -> Stages:
+def _steps_of_retired(operation: Operation, systems: Collection[str]) -> Stages:
     """Returns a manual step for each retired system."""
     return (tuple(Step(system, operation) for system in sorted(systems)),) if systems else ()
 
 
-def _named(stages: Stages) -> JsonValue:
+def _stage_names(stages: Stages) -> JsonValue:
     """Returns the stages as the evidence has them."""
     return [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
 

@@ -23,11 +23,11 @@ from shared.fulfilment import reports
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.completion import log_concluded
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Conclude, NewFulfilment, hold, wait_for_others
+from shared.fulfilment.store import Conclude, NewFulfilment, lock_fulfilments, wait_for_others
 from shared.messaging.unit_of_work import UnitOfWork
 
 # Fulfilments first, tasks second, as the completion locks them: two orders would be a deadlock.
-_HELD = """
+_LOCK_FULFILMENTS = """
 SELECT 1 FROM fulfilment WHERE request_id = ANY($1) AND state IN ('open', 'blocked') ORDER BY fulfilment_id FOR UPDATE
 """
 _FULFILMENTS = """
@@ -58,7 +58,7 @@ UPDATE fulfilment SET confirmed = confirmed || jsonb_build_object($2::text,
         greatest((confirmed -> $2::text ->> $3::text)::bigint, $4::bigint)))
 WHERE request_id = $1
 """
-_AGAIN = """
+_RETRY_FAILED = """
 UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $3 FROM fulfilment f
 WHERE f.request_id = $1 AND f.state IN ('open', 'blocked') AND t.fulfilment_id = f.fulfilment_id
   AND t.system = $2 AND t.state = 'failed' AND t.failure <> 'not_supported'
@@ -91,27 +91,27 @@ def _details(operation: Operation, event: Event) -> dict[str, JsonValue]:
 
 
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryRequested], tx: UnitOfWork) -> None:
-    """Go on with what is blocked: a person decided so, what came before has ended, or more is known of the subject."""
+    """Retries blocked fulfilments: an officer decided so, an earlier request ended, or more identities are known."""
     if regardless := [event.request_id for event in events if event.regardless]:
         await tx.connection.execute(_REGARDLESS, regardless)
     await fulfilments.retry(tx, [event.request_id for event in events])
 
 
 async def confirm(fulfilments: Fulfilments, events: Sequence[LimitConfirmed], tx: UnitOfWork) -> None:
-    """Go on with a request that a limit stopped, up to what was approved."""
+    """Continues requests that a limit stopped, up to the approved number."""
     for event in events:
         await _confirm(tx, fulfilments, event)
 
 
 async def _confirm(tx: UnitOfWork, fulfilments: Fulfilments, confirmed: LimitConfirmed) -> None:
-    """Lets one request touch as much of that system as was approved, and tries again what it had refused."""
+    """Raises a limit of one system for one request, and retries the tasks that it had refused."""
     limit, at_most = confirmed.limit, confirmed.at_most
     await tx.connection.execute(_CONFIRMED, confirmed.request_id, confirmed.system, limit, at_most)
-    again = await tx.connection.fetch(_AGAIN, confirmed.request_id, confirmed.system, tx.now)
+    again = await tx.connection.fetch(_RETRY_FAILED, confirmed.request_id, confirmed.system, tx.now)
     await tx.connection.execute(
         "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1)", [row[0] for row in again]
     )
-    await wait_for_others(tx, fulfilments.postpone, [row[0] for row in again])
+    await wait_for_others(tx, fulfilments.must_wait, [row[0] for row in again])
     for _, system, operation in again:
         fulfilments.wake(tx, (system, operation))
     detail: dict[str, JsonValue] = {"system": confirmed.system, "limit": limit, "at_most": at_most}
@@ -120,15 +120,15 @@ async def _confirm(tx: UnitOfWork, fulfilments: Fulfilments, confirmed: LimitCon
 
 
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
-    """Stop what has not begun, and drop what was collected; what is done stays done, and the record says so.
+    """Cancels tasks that have not begun and drops collected data; finished tasks stay on record.
 
     By what it was restricted by, and systems have named too, it is lifted: where a system may restrict, that stays.
     """
     requests = [event.request_id for event in events]
-    done = await reports.so_far(tx, requests)
+    done = await reports.results_so_far(tx, requests)
     await fulfilment.cancel(tx, requests)
     for each in done.values():
-        tx.publish(each.reported())
+        tx.publish(each.report_event())
     restricted = {row[0] for row in await tx.connection.fetch(_RESTRICTED, requests)}
     await tx.vault.drop_collected(
         tx.connection, [event.subject for event in events if event.request_id not in restricted]
@@ -136,14 +136,14 @@ async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
 
 
 async def reschedule(events: Sequence[RequestExtended | RequestRedated], tx: UnitOfWork) -> None:
-    """The due date has moved, and what is not done moves with it; the last event of a request counts."""
+    """Moves the due dates of open tasks; the last event of a request counts."""
     await move_due_dates(tx, {event.request_id: event.due_on for event in events})
 
 
 async def move_due_dates(tx: UnitOfWork, due_on: Mapping[UUID, date]) -> None:
-    """Moves what is open of these requests to their new due dates; what is done, and who works on it, stays."""
+    """Moves open fulfilments and tasks of these requests to their new due dates."""
     requests = list(due_on)
-    await tx.connection.execute(_HELD, requests)
+    await tx.connection.execute(_LOCK_FULFILMENTS, requests)
     moved = await tx.connection.fetch(_FULFILMENTS, requests, list(due_on.values()))
     if not moved:
         return
@@ -152,8 +152,8 @@ async def move_due_dates(tx: UnitOfWork, due_on: Mapping[UUID, date]) -> None:
         tx.log_evidence(request_id, "fulfilment.rescheduled", {"operation": operation, "due_on": day.isoformat()})
 
 
-_PLACE = "SELECT fulfilment_id FROM task WHERE task_id = ANY($1)"
-_ENTER = """
+_FULFILMENT_OF = "SELECT fulfilment_id FROM task WHERE task_id = ANY($1)"
+_ENTER_RESULT = """
 UPDATE task SET state = 'done', receipt = $2::jsonb, failure = NULL, why = NULL
 WHERE task_id = $1 AND (state IN ('waiting', 'failed') AND failure IN ('not_supported', 'system_retired')
     OR state = 'failed' AND operation = 'lift'
@@ -170,16 +170,16 @@ async def record(
     events: Sequence[TaskRecorded],
     tx: UnitOfWork,
 ) -> None:
-    """Ends these tasks with what was entered, and moves on what waited for them.
+    """Ends manual tasks with the entered results, and continues their fulfilments.
 
     A result for a task that no longer waits is recorded, and changes nothing.
     """
-    places = await tx.connection.fetch(_PLACE, [event.task.task_id for event in events])
-    await hold(tx, {row[0] for row in places})
+    places = await tx.connection.fetch(_FULFILMENT_OF, [event.task.task_id for event in events])
+    await lock_fulfilments(tx, {row[0] for row in places})
     ended = []
     for event in events:
         receipt = event.task.model_dump(mode="json", exclude_none=True, exclude={"sentence", "exceeded"})
-        place = await tx.connection.fetchval(_ENTER, event.task.task_id, receipt, [*DONE_BY_HAND])
+        place = await tx.connection.fetchval(_ENTER_RESULT, event.task.task_id, receipt, [*DONE_BY_HAND])
         if place is None:
             tx.log_evidence(event.request_id, "task.recorded_late", {"task_id": str(event.task.task_id)})
             continue

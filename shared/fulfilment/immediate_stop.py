@@ -12,20 +12,20 @@ from uuid import UUID
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Stages, Step, TaskOutcome
 from shared.domain.rights import Right
-from shared.fulfilment.queue import Claim, Conclusion, TaskState
+from shared.fulfilment.queue import Conclusion, LeasedTask, TaskState
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import suppression
 from shared.storage.suppression import CHANNELS, Entry
 from shared.systems.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING
 from shared.systems.downstream import Downstream
-from shared.systems.engine.searching import unstated
+from shared.systems.engine.searching import unstated_contacts
 
-STOPS = frozenset({Operation.SUPPRESS, Operation.RESTRICT})
+IMMEDIATE_OPERATIONS = frozenset({Operation.SUPPRESS, Operation.RESTRICT})
 _ADDRESSES = frozenset({IdentityType.EMAIL, IdentityType.PHONE})
 
 # What a withdrawn consent erases, or a person sees to, is still to be done. Held: what a worker has in hand it ends.
-_SAME = """
+_REPLACEABLE = """
 SELECT t.task_id, t.fulfilment_id, t.system, f.subject_ref
 FROM task t JOIN fulfilment f USING (fulfilment_id) JOIN task early
   ON early.fulfilment_id = t.fulfilment_id AND early.system = t.system AND early.operation = t.operation
@@ -44,19 +44,24 @@ WHERE early.immediate AND early.fulfilment_id = t.fulfilment_id AND early.system
 """
 
 
-def steps(systems: Mapping[str, Downstream], new: NewFulfilment, stages: Stages) -> tuple[Step, ...]:
+def immediate_steps(systems: Mapping[str, Downstream], new: NewFulfilment, stages: Stages) -> tuple[Step, ...]:
     """Returns the steps that need not wait for the search.
 
     While another system may still name other holders of an address, that address restricts no data.
     """
     verb = new.operation
     located = {step.system for stage in stages for step in stage if step.operation is Operation.LOCATE}
-    if verb not in STOPS or not located or new.details.get("repair") or new.details.get("marketing") is False:
+    if (
+        verb not in IMMEDIATE_OPERATIONS
+        or not located
+        or new.details.get("repair")
+        or new.details.get("marketing") is False
+    ):
         return ()
     found = (step for stage in stages for step in stage if step.operation is verb)
     if verb is not Operation.RESTRICT:
         return tuple(found)
-    asked = {name for name in located if name in systems and systems[name].tells_people_apart}
+    asked = {name for name in located if name in systems and systems[name].distinguishes_people}
     return tuple(s for s in found if not (asked - {s.system} and _ADDRESSES & _needs(systems, s.system)))
 
 
@@ -66,19 +71,19 @@ def _needs(systems: Mapping[str, Downstream], name: str) -> frozenset[IdentityTy
 
 async def take_over(tx: UnitOfWork, systems: Mapping[str, Downstream], ids: Sequence[UUID]) -> set[UUID]:
     """Lets immediate tasks replace later ones where the search found nothing new; returns their fulfilments."""
-    rows = await tx.connection.fetch(_SAME, ids) if ids else []
+    rows = await tx.connection.fetch(_REPLACEABLE, ids) if ids else []
     known = await tx.vault.subject_data(tx.connection, [row[3] for row in rows]) if rows else {}
     same = [
         (task_id, fulfilment_id)
         for task_id, fulfilment_id, system, subject in rows
-        if subject in known and not learned(known[subject].identities, _needs(systems, system))
+        if subject in known and not has_new_identities(known[subject].identities, _needs(systems, system))
     ]
     if same:
         await tx.connection.execute(_TAKE_OVER, [task_id for task_id, _ in same])
     return {fulfilment_id for _, fulfilment_id in same}
 
 
-def learned(known: Collection[Identity], needs: Collection[IdentityType]) -> bool:
+def has_new_identities(known: Collection[Identity], needs: Collection[IdentityType]) -> bool:
     """Returns whether systems named identities that this system needs and the requester did not state."""
     stated = {_key(each) for each in known if each.source == "requester"}
     named = (each for each in known if each.type in needs and each.type is not IdentityType.NAME)
@@ -89,36 +94,36 @@ def _key(identity: Identity) -> tuple[object, ...]:
     return identity.type, identity.value, identity.valid_from, identity.valid_to
 
 
-def details(claim: Claim) -> Mapping[str, bool]:
+def task_details(task: LeasedTask) -> Mapping[str, bool]:
     """Returns the details of a task that its fulfilment does not have.
 
     An immediate task erases nothing: what goes with a consent goes once it is known what must stay.
     Marketing stops for everyone who shares an address.
     """
-    early = {COPY_FIRST: True} if claim.immediate else {}
-    if claim.fulfils != Operation.SUPPRESS:
-        return early
-    return early | {STOPS_MARKETING if not claim.details.get("ends") else BY_STATED: True}
+    immediate = {COPY_FIRST: True} if task.immediate else {}
+    if task.fulfils != Operation.SUPPRESS:
+        return immediate
+    return immediate | {STOPS_MARKETING if not task.details.get("ends") else BY_STATED: True}
 
 
-def ended(conclusion: Conclusion) -> Conclusion:
+def cancelled_if_failed(conclusion: Conclusion) -> Conclusion:
     """Cancels an immediate task that failed: the task after the search does its work."""
-    claim, report = conclusion.claim, conclusion.report
+    task, report = conclusion.task, conclusion.report
     undone = conclusion.state is TaskState.FAILED or (report is not None and report.outcome == TaskOutcome.NOT_SEARCHED)
-    if not (claim.immediate and undone):
+    if not (task.immediate and undone):
         return conclusion
-    return Conclusion(claim, TaskState.CANCELLED, None, None, conclusion.not_before)
+    return Conclusion(task, TaskState.CANCELLED, None, None, conclusion.not_before)
 
 
-def done(concluded: Iterable[Conclusion]) -> set[UUID]:
+def fulfilments_stopped(concluded: Iterable[Conclusion]) -> set[UUID]:
     """Returns the fulfilments with an immediate task that is done."""
-    return {each.claim.fulfilment_id for each in concluded if each.claim.immediate and each.state is TaskState.DONE}
+    return {each.task.fulfilment_id for each in concluded if each.task.immediate and each.state is TaskState.DONE}
 
 
-def listed(identities: Iterable[Identity]) -> list[Identity]:
+def suppressible(identities: Iterable[Identity]) -> list[Identity]:
     """Returns the identities for the suppression list: none that is unstated and shared with others."""
     known = [*identities]
-    others = {(each.type, each.value) for each in unstated(known) if each.shared}
+    others = {(each.type, each.value) for each in unstated_contacts(known) if each.shared}
     return [each for each in known if (each.type, each.value) not in others]
 
 
@@ -132,7 +137,7 @@ async def suppress(tx: UnitOfWork, known: Mapping[UUID, Iterable[Identity]], rig
     entries = {
         Entry(fingerprint(identity), request_id, right, CHANNELS[identity.type])
         for request_id, identities in known.items()
-        for identity in listed(identities)
+        for identity in suppressible(identities)
         if identity.type in CHANNELS
     }
     added = await suppression.add(tx.connection, entries, tx.now)

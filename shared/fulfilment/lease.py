@@ -45,11 +45,11 @@ class Lease:
         """The id under which tasks are claimed now."""
         self._seconds = seconds
         self._monotonic = monotonic
-        self._ends: float | None = None
+        self._expires: float | None = None
         self._calls: dict[asyncio.Future[Any], UUID] = {}
         self._loop = asyncio.get_running_loop()
 
-    async def hold(self, holder: UUID, call: Coroutine[Any, Any, T]) -> T:
+    async def run_leased(self, holder: UUID, call: Coroutine[Any, Any, T]) -> T:
         """Returns the result of a call about tasks of that holder; cancels the call when their lease is lost.
 
         Raises:
@@ -57,7 +57,7 @@ class Lease:
         """
         work = asyncio.ensure_future(call)
         self._calls[work] = holder
-        self._revoke()
+        self._cancel_calls()
         try:
             return await work
         except asyncio.CancelledError:
@@ -74,22 +74,22 @@ class Lease:
         self.expire()
         length = timedelta(seconds=self._seconds)
         if not await queue.renew(connection, self.holder, length):
-            if self._ends is not None:
-                self._give_up("others have taken the tasks over")
+            if self._expires is not None:
+                self._lose("others have taken the tasks over")
             await queue.register(connection, self.holder, length)
-        self._ends = asked + self._seconds
+        self._expires = asked + self._seconds
 
     def expire(self) -> None:
         """Gives up what could not be renewed in time: others may have it by now."""
-        if self._ends is not None and self._monotonic() > self._ends:
-            self._give_up("it was not renewed in time")
+        if self._expires is not None and self._monotonic() > self._expires:
+            self._lose("it was not renewed in time")
 
-    def _give_up(self, why: str) -> None:
+    def _lose(self, why: str) -> None:
         log.warning("the lease is lost, and what is in hand is given up: %s", why)
-        self.holder, self._ends = uuid7(), None
-        self._loop.call_soon_threadsafe(self._revoke)
+        self.holder, self._expires = uuid7(), None
+        self._loop.call_soon_threadsafe(self._cancel_calls)
 
-    def _revoke(self) -> None:
+    def _cancel_calls(self) -> None:
         for work, holder in self._calls.items():
             if holder != self.holder:
                 work.cancel()
@@ -99,7 +99,9 @@ class Lease:
     ) -> None:
         """Renews it in a thread of its own until ``ended``, and gives it back then."""
         stop = threading.Event()
-        keeping = asyncio.ensure_future(asyncio.to_thread(asyncio.run, self._keep(settings, service, stop, heartbeats)))
+        keeping = asyncio.ensure_future(
+            asyncio.to_thread(asyncio.run, self._renew_until(settings, service, stop, heartbeats))
+        )
         ending = asyncio.ensure_future(ended.wait())
         try:
             await asyncio.wait((keeping, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -108,19 +110,19 @@ class Lease:
             ending.cancel()
             await keeping
 
-    async def _keep(
+    async def _renew_until(
         self, settings: PostgresSettings, service: ServiceName, stop: threading.Event, heartbeats: Heartbeats
     ) -> None:
         while not stop.is_set():
             try:
-                await self._keep_over(await _connect(settings, service, self._seconds / 3), stop, heartbeats)
+                await self._renew_over(await _connect(settings, service, self._seconds / 3), stop, heartbeats)
             except (*AWAY, *AGAIN) as error:
                 log.debug("the lease waits for the database: %s", type(error).__name__)
                 heartbeats.beat(_LOOP)
                 self.expire()
                 await asyncio.sleep(self._seconds / RENEWALS / 2)
 
-    async def _keep_over(self, connection: asyncpg.Connection, stop: threading.Event, heartbeats: Heartbeats) -> None:
+    async def _renew_over(self, connection: asyncpg.Connection, stop: threading.Event, heartbeats: Heartbeats) -> None:
         try:
             while not stop.is_set():
                 heartbeats.beat(_LOOP)
@@ -147,29 +149,29 @@ async def _connect(settings: PostgresSettings, service: ServiceName, seconds: fl
 
 
 class Reaper:
-    """Looks for processes whose lease has run out, and makes their tasks ready again."""
+    """Finds processes with an expired lease, and makes their tasks ready again."""
 
     def __init__(self, unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments, settings: WorkSettings) -> None:
         self._unit_of_work = unit_of_work
         self._fulfilments = fulfilments
         self._settings = settings
-        self._looked = math.inf
+        self._last_run = math.inf
         """The time of the last successful look; infinite before the first."""
         self._patient_until = -math.inf
 
-    async def look(self) -> None:
+    async def run(self) -> None:
         """Takes back the tasks of expired leases.
 
         After an outage of the database, or a standstill of this process, each process gets one lease length to renew.
         """
         began, lease = time.monotonic(), self._settings.lease_seconds
-        if began - self._looked > lease:
+        if began - self._last_run > lease:
             self._patient_until = began + lease
-        self._looked = -math.inf  # unless it succeeds
+        self._last_run = -math.inf  # unless it succeeds
         if began >= self._patient_until:
             async with self._unit_of_work.pool.acquire() as connection:
                 reaped = await queue.reap(connection, self._unit_of_work.clock.now(), self._settings)
             for step, count in reaped.items():
                 log.warning("took back %d task(s) of %s from a process that went silent", count, ":".join(step))
                 self._fulfilments.wakeup(step).wake()
-        self._looked = began
+        self._last_run = began

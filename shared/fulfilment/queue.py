@@ -1,4 +1,4 @@
-"""Tasks as rows: claim with a lease, note progress, conclude; nearest deadline first."""
+"""The task queue: leases tasks, saves progress and writes results; nearest deadline first."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -27,13 +27,13 @@ class TaskState(StrEnum):
 
 
 # A process that read another definition than the accepted one, or an unregistered system, works nothing.
-_STANDS = """coalesce((SELECT CASE hash WHEN $6 THEN state ELSE 'held' END FROM downstreams.system WHERE name = $1),
+_STATE = """coalesce((SELECT CASE hash WHEN $6 THEN state ELSE 'held' END FROM downstreams.system WHERE name = $1),
                    CASE $6 WHEN '' THEN 'on' ELSE 'held' END)"""
 _CLAIM = f"""
 WITH due AS (
     SELECT task_id, due_on, reaped >= 2 AS alone FROM task
     WHERE system = $1 AND operation = $2 AND state = 'ready' AND not_before <= $3
-      AND {_STANDS} IN ('on', 'observe') AND observes = ({_STANDS} = 'observe')
+      AND {_STATE} IN ('on', 'observe') AND observes = ({_STATE} = 'observe')
       AND EXISTS (SELECT 1 FROM worker_process WHERE process_id = $5)
     ORDER BY due_on, task_id LIMIT $4 FOR UPDATE SKIP LOCKED
 ), first AS (SELECT * FROM due ORDER BY due_on, task_id LIMIT 1)
@@ -62,7 +62,7 @@ WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'le
 RETURNING f.state = 'cancelled'
 """
 # Where nothing is noted nothing is written: an adapter that only asks may ask often.
-_LOOK = """
+_CHECK_WITHDRAWN = """
 SELECT f.state = 'cancelled'
 FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress)
 JOIN task USING (task_id, attempt) JOIN fulfilment f USING (fulfilment_id) WHERE task.state = 'leased'
@@ -114,12 +114,12 @@ SELECT s.system, s.operation, r.tasks, r.oldest FROM unnest($1::text[], $2::text
 
 
 class LeaseLost(DsrError):
-    """Another worker has taken the task over; whatever this one still does about it must not count."""
+    """Another worker has taken the task over, so this one's result does not count."""
 
 
 @dataclass(slots=True)
-class Claim:
-    """A leased task with what its fulfilment says of it.
+class LeasedTask:
+    """A leased task with the facts of its fulfilment.
 
     ``opened``: when its fulfilment was opened, in µs. ``failure``: why the last attempt failed.
     ``confirmed``: approved counts, by system and limit. ``fulfils``: the operation of its fulfilment.
@@ -159,7 +159,7 @@ class Conclusion:
     ``why``: the sentence of a failure, and the limit that stopped it. ``receipt``: the report as it is stored.
     """
 
-    claim: Claim
+    task: LeasedTask
     state: TaskState
     report: TaskReport | None
     failure: str | None
@@ -179,7 +179,7 @@ async def claim(
     holder: UUID,
     fingerprint: str = "",
     store: str = "",
-) -> list[Claim]:
+) -> list[LeasedTask]:
     """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; withdrawn ones end here.
 
     Returns none if the holder has no lease, or if the system is not enabled with that definition (``fingerprint``;
@@ -187,9 +187,9 @@ async def claim(
     A task whose process died twice comes alone. ``store``: the store to be changed, noted with the first attempt.
     """
     rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, holder, fingerprint, store)
-    named = Step(step[0], Operation(step[1]))
-    leased = [Claim(*tuple(row)[1:], step=named) for row in rows if row["state"] == TaskState.LEASED]
-    return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
+    typed_step = Step(step[0], Operation(step[1]))
+    leased = [LeasedTask(*tuple(row)[1:], step=typed_step) for row in rows if row["state"] == TaskState.LEASED]
+    return sorted(leased, key=lambda task: (task.due_on, task.task_id))
 
 
 async def register(connection: Connection, holder: UUID, lease: timedelta) -> None:
@@ -222,7 +222,7 @@ async def save_progress(
         Withdrawn: the request of one of them was withdrawn meanwhile.
     """
     withdrawn = await connection.fetch(
-        _NOTE if any(progress.values()) else _LOOK,
+        _NOTE if any(progress.values()) else _CHECK_WITHDRAWN,
         list(progress),
         [attempts[task_id] for task_id in progress],
         [dict(noted) for noted in progress.values()],
@@ -263,7 +263,7 @@ async def store_reply(
     return (row[0], row[1]) if row and row[2] != "failed" else None
 
 
-async def is_ours(connection: Connection, task_id: UUID) -> bool:
+async def belongs_to_service(connection: Connection, task_id: UUID) -> bool:
     """Returns whether a task belongs to this service."""
     return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM task WHERE task_id = $1)", task_id))
 
@@ -284,8 +284,8 @@ async def conclude(connection: Connection, conclusions: Sequence[Conclusion], no
     """Writes the results of leased tasks; returns the ids of those whose lease still held."""
     rows = await connection.fetch(
         _CONCLUDE,
-        [c.claim.task_id for c in conclusions],
-        [c.claim.attempt for c in conclusions],
+        [c.task.task_id for c in conclusions],
+        [c.task.attempt for c in conclusions],
         [c.state for c in conclusions],
         [c.receipt for c in conclusions],
         [c.failure for c in conclusions],

@@ -10,7 +10,7 @@ from shared.domain.operations import Operation
 from shared.domain.topics import Message
 from shared.fulfilment import queue as tasks
 from shared.fulfilment import reports
-from shared.fulfilment.failures import counts_of
+from shared.fulfilment.failures import done_before_counts
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.dispatcher import BatchDispatcher
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -19,7 +19,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.systems.bus.messages import MalformedReply, TaskReply, answered_by, parse_reply, progress_from_reply
 
 # The command that was sent last: its id is a secret, and a team absorbs a repeat of an earlier one.
-_NOTE = """
+_NOTE_LATE_REPLY = """
 UPDATE task t SET failure = $5, why = $6 FROM fulfilment f
 WHERE t.task_id = $1 AND t.system = $2 AND t.operation = $3 AND t.state = 'cancelled' AND t.why IS NULL
   AND t.progress -> 'asked' ->> 'command' = $4 AND f.fulfilment_id = t.fulfilment_id AND f.state = 'cancelled'
@@ -27,14 +27,14 @@ RETURNING f.fulfilment_id, f.request_id
 """
 
 
-async def note(tx: UnitOfWork, system: str, reply: TaskReply) -> None:
+async def note_late_reply(tx: UnitOfWork, system: str, reply: TaskReply) -> None:
     """Records once what a team did after its task was cancelled, and reports it to intake.
 
     No second search verifies it, so its counts are the team's own.
     """
-    counts = counts_of(DoneBefore(reply.found, reply.changed, reply.remaining, reported=True))
+    counts = done_before_counts(DoneBefore(reply.found, reply.changed, reply.remaining, reported=True))
     command = (reply.task_id, system, reply.operation, str(reply.command_id))
-    if noted := await tx.connection.fetchrow(_NOTE, *command, Withdrawn.code, counts):
+    if noted := await tx.connection.fetchrow(_NOTE_LATE_REPLY, *command, Withdrawn.code, counts):
         task: dict[str, JsonValue] = {"task_id": str(reply.task_id), "system": system, "operation": reply.operation}
         tx.log_evidence(noted["request_id"], "task.reported_late", {**task, "outcome": reply.outcome, **counts})
         await reports.publish_again(tx, [noted["fulfilment_id"]])
@@ -46,8 +46,8 @@ _KIND = str(TaskReply.model_fields["type"].default)
 class Replies(BatchDispatcher):
     """Stores replies as progress of their tasks.
 
-    Every service that asks a team consumes all of its replies. ``alone``: the systems for which this service, the first
-    that asks them, makes dead letters of replies without a known task.
+    Every service that asks a team consumes all of its replies. ``dead_letters_of``: the systems for which this service,
+    the first that asks them, makes dead letters of replies without a known task.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class Replies(BatchDispatcher):
         fulfilments: Fulfilments,
         dead_letters_a_day: int,
         heartbeats: Heartbeats,
-        alone: Collection[str],
+        dead_letters_of: Collection[str],
     ) -> None:
-        self._alone = alone
+        self._dead_letters_of = dead_letters_of
         super().__init__(unit_of_work, f"{unit_of_work.service}-replies", dead_letters_a_day, heartbeats)
         self._fulfilments = fulfilments
         metrics.EVENTS.labels(unit_of_work.service, _KIND, "dead_letter")  # at zero, so that `rate()` sees the first
@@ -89,7 +89,11 @@ class Replies(BatchDispatcher):
                 reply = parse_reply(record.value)
             except MalformedReply:
                 answered = answered_by(record.value)
-                if await tasks.is_ours(tx.connection, answered[0]) if answered else system in self._alone:
+                if (
+                    await tasks.belongs_to_service(tx.connection, answered[0])
+                    if answered
+                    else system in self._dead_letters_of
+                ):
                     raise
                 continue
             task_id, progress = progress_from_reply(reply)
@@ -99,4 +103,4 @@ class Replies(BatchDispatcher):
             if step:
                 self._fulfilments.wake(tx, step)
             else:
-                await note(tx, system, reply)
+                await note_late_reply(tx, system, reply)

@@ -6,7 +6,7 @@ from uuid import UUID
 from shared.domain.events import AnswerDecided, FulfilmentReported
 from shared.domain.operations import ANSWERING, PREPARING, TaskOutcome, TaskReport
 from shared.fulfilment import store
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import FulfilmentResult
 from shared.messaging.unit_of_work import UnitOfWork
 
 # Locked, so that nothing is concluded between what is said and what is stopped. The latest counts: a request that was
@@ -36,46 +36,50 @@ WHERE fulfilment_id = ANY($1) AND (state = 'blocked' OR state = 'open' AND NOT E
 """
 
 
-def undone(done: Completed) -> tuple[str, ...]:
-    """The systems in which something failed, was not searched completely, was never begun, or is out of reach."""
-    return tuple(sorted({r.system for r in done.reports if _is_undone(r)}))
+def unfinished_systems(done: FulfilmentResult) -> tuple[str, ...]:
+    """Returns the systems in which a task failed, has not begun, or searched only in part."""
+    return tuple(sorted({r.system for r in done.reports if _is_unfinished(r)}))
 
 
-def _is_undone(report: TaskReport) -> bool:
-    gone = report.outcome == TaskOutcome.NO_LONGER_HELD and report.operation not in PREPARING
-    return gone or not report.outcome or bool(report.failure or report.not_searched)
+def _is_unfinished(report: TaskReport) -> bool:
+    no_longer_held = report.outcome == TaskOutcome.NO_LONGER_HELD and report.operation not in PREPARING
+    return no_longer_held or not report.outcome or bool(report.failure or report.not_searched)
 
 
-async def decided(events: Sequence[AnswerDecided], tx: UnitOfWork) -> list[tuple[AnswerDecided, Completed | None]]:
+async def results_of_decided(
+    events: Sequence[AnswerDecided], tx: UnitOfWork
+) -> list[tuple[AnswerDecided, FulfilmentResult | None]]:
     """Reports what is done of these requests; cancels the rest where nothing is owed."""
-    found = await so_far(tx, [event.request_id for event in events])
+    found = await results_so_far(tx, [event.request_id for event in events])
     await store.cancel(tx, [event.request_id for event in events if not event.owed])
     return [(event, found.get(event.request_id)) for event in events]
 
 
-async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
+async def publish_answered(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
     """Publishes what is done, for an answer that was approved."""
-    for event, done in await decided(events, tx):
+    for event, done in await results_of_decided(events, tx):
         publish(tx, event, done)
 
 
-def publish(tx: UnitOfWork, event: AnswerDecided, done: Completed | None, package_id: UUID | None = None) -> None:
-    """Says what is done of a request; where its work never began, that nothing is."""
+def publish(
+    tx: UnitOfWork, event: AnswerDecided, done: FulfilmentResult | None, package_id: UUID | None = None
+) -> None:
+    """Publishes the results of a request so far; none if its work never began."""
     if done is not None:
-        tx.publish(done.reported(package_id))
+        tx.publish(done.report_event(package_id))
     else:
-        never = {"request_id": event.request_id, "occurred_at": tx.now, "right": event.right, "tasks": ()}
-        tx.publish(FulfilmentReported.model_validate(never | {"operation": "", "outcome": event.outcome}))
+        not_begun = {"request_id": event.request_id, "occurred_at": tx.now, "right": event.right, "tasks": ()}
+        tx.publish(FulfilmentReported.model_validate(not_begun | {"operation": "", "outcome": event.outcome}))
 
 
 async def publish_again(tx: UnitOfWork, ids: Collection[UUID]) -> None:
-    """Says what is done of fulfilments that were called off, after something that was in hand has ended."""
+    """Publishes the results of cancelled fulfilments again, after a running task has ended."""
     requests = await tx.connection.fetch(
         "SELECT DISTINCT request_id FROM fulfilment WHERE fulfilment_id = ANY($1)", [*ids]
     )
-    for done in (await so_far(tx, [row[0] for row in requests])).values():
+    for done in (await results_so_far(tx, [row[0] for row in requests])).values():
         if done.fulfilment_id in ids:
-            tx.publish(done.reported())
+            tx.publish(done.report_event())
 
 
 async def publish_so_far(tx: UnitOfWork, ids: Collection[UUID]) -> None:
@@ -86,14 +90,14 @@ async def publish_so_far(tx: UnitOfWork, ids: Collection[UUID]) -> None:
     rows = await tx.connection.fetch(_STOPPED_IMMEDIATELY, [*ids])
     if not rows:
         return
-    for done in (await so_far(tx, [row[0] for row in rows])).values():
+    for done in (await results_so_far(tx, [row[0] for row in rows])).values():
         if done.fulfilment_id in ids:  # a report of another would reset what was approved
-            tx.publish(done.reported().model_copy(update={"so_far": True}))
+            tx.publish(done.report_event().model_copy(update={"so_far": True}))
 
 
-async def so_far(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, Completed]:
-    """Returns what is done and what is not, by request; leaves out those whose work has not begun."""
+async def results_so_far(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, FulfilmentResult]:
+    """Returns the results so far, by request; leaves out requests whose work has not begun."""
     rows = await tx.connection.fetch(_FULFILMENTS, requests, [*ANSWERING])
     latest = {row[1]: row for row in rows}
     tasks = await tx.connection.fetch(_TASKS, [row[0] for row in latest.values()])
-    return {done.request_id: done for done in store.completed([*latest.values()], tasks)}
+    return {done.request_id: done for done in store.fulfilment_results([*latest.values()], tasks)}

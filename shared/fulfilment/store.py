@@ -15,16 +15,16 @@ from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
 
-_KNOWN = 'fulfilment_id, request_id, subject_ref, "right", operation, details'
+_COLUMNS = 'fulfilment_id, request_id, subject_ref, "right", operation, details'
 _OF_TASKS = (
     "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
     " WHERE f.request_id = ANY($1) AND f.operation = $2 AND"
 )
 # Held, so that nothing of them is decided otherwise meanwhile.
 _ENDED = f"""
-SELECT {_KNOWN} FROM fulfilment WHERE fulfilment_id = ANY($1) AND state = $2 ORDER BY fulfilment_id FOR UPDATE
+SELECT {_COLUMNS} FROM fulfilment WHERE fulfilment_id = ANY($1) AND state = $2 ORDER BY fulfilment_id FOR UPDATE
 """  # noqa: S608  # constants
-_END = f"UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1) RETURNING {_KNOWN}"  # noqa: S608  # constants
+_END = f"UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1) RETURNING {_COLUMNS}"  # noqa: S608  # constants
 FULFILMENT = (
     *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
     *("due_on", "searches", "state", "traceparent", "opened_at", "confirmed", "tenant"),
@@ -61,7 +61,7 @@ class NewFulfilment:
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
+class FulfilmentResult:
     """A fulfilment and the reports of its tasks: every task is done, or the reports are those so far."""
 
     fulfilment_id: UUID
@@ -96,19 +96,19 @@ class Completed:
         """Returns its completion as an event."""
         return FulfilmentCompleted.about(self, tasks=self.reports, package_id=package_id)
 
-    def reported(self, package_id: UUID | None = None) -> FulfilmentReported:
+    def report_event(self, package_id: UUID | None = None) -> FulfilmentReported:
         """Returns its state as an event, for an answer before all is done."""
         return FulfilmentReported.about(self, tasks=self.reports, package_id=package_id)
 
 
-Postpone = Callable[[UnitOfWork, Sequence[Completed]], Awaitable[set[UUID]]]
+Postpone = Callable[[UnitOfWork, Sequence[FulfilmentResult]], Awaitable[set[UUID]]]
 """Returns which fulfilments must wait for other requests of the same person, and publishes it."""
-Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
+Conclude = Callable[[Sequence[FulfilmentResult], UnitOfWork], Awaitable[None]]
 """Does what a service does when fulfilments are complete."""
 
 
 def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
-    """One outcome from all receipts: what is kept, out of reach or corrected nowhere makes it partial.
+    """Returns the outcome of all receipts; kept, unreachable or uncorrected data make it partial.
 
     Nothing anywhere is ``no_data``.
     """
@@ -122,7 +122,7 @@ def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
 
 
 async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
-    """Withdraws what has not begun; a task that is being worked ends, and nothing follows it."""
+    """Cancels fulfilments of withdrawn requests; a running task ends, and nothing follows it."""
     # Fulfilments first, tasks second, as in `fan_in`: two orders would be a deadlock.
     rows = await tx.connection.fetch(
         "UPDATE fulfilment SET state = 'cancelled' WHERE request_id = ANY($1) AND state IN ('open', 'blocked')"
@@ -134,7 +134,7 @@ async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
         tx.log_evidence(request_id, "fulfilment.cancelled", {"operation": operation})
 
 
-async def hold(tx: UnitOfWork, ids: Collection[UUID]) -> set[UUID]:
+async def lock_fulfilments(tx: UnitOfWork, ids: Collection[UUID]) -> set[UUID]:
     """Locks fulfilments whose tasks are to be concluded, in one order; returns those that were withdrawn before.
 
     Fulfilments first, tasks second: two orders would be a deadlock. Neither a worker nor a person waits for a task of a
@@ -158,28 +158,28 @@ async def cancel_tasks(tx: UnitOfWork, ids: Collection[UUID]) -> None:
     )
 
 
-async def begun(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
+async def tried(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
     """Returns the requests for which this was tried at least once, so that a system may know of it."""
     return {row[0] for row in await tx.connection.fetch(f"{_OF_TASKS} t.attempt > 0", requests, operation)}
 
 
-async def in_hand(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
+async def being_worked(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
     """Returns the requests for which a worker is doing it now."""
     return {row[0] for row in await tx.connection.fetch(f"{_OF_TASKS} t.state = 'leased'", requests, operation)}
 
 
-async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:
+async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[FulfilmentResult]:
     """Ends fulfilments in that state, which the caller holds; returns what is known of their tasks."""
     rows = await tx.connection.fetch(_END, ids, state)
     return await _with_tasks(tx, sorted(rows, key=lambda row: row["fulfilment_id"]))
 
 
-async def ended_in(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:
+async def lock_ended(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[FulfilmentResult]:
     """Returns and holds those of these fulfilments that have ended in that state, with their tasks."""
     return await _with_tasks(tx, await tx.connection.fetch(_ENDED, ids, state))
 
 
-async def _with_tasks(tx: UnitOfWork, rows: Sequence[asyncpg.Record]) -> list[Completed]:
+async def _with_tasks(tx: UnitOfWork, rows: Sequence[asyncpg.Record]) -> list[FulfilmentResult]:
     tasks = await tx.connection.fetch(
         "SELECT fulfilment_id, task_id, t.system, t.operation, receipt, failure, why"
         " FROM task t JOIN fulfilment f USING (fulfilment_id)"
@@ -190,17 +190,17 @@ async def _with_tasks(tx: UnitOfWork, rows: Sequence[asyncpg.Record]) -> list[Co
         " ORDER BY stage, system",
         [row[0] for row in rows],
     )
-    return completed(rows, tasks)
+    return fulfilment_results(rows, tasks)
 
 
-def completed(rows: Sequence[asyncpg.Record], tasks: Iterable[asyncpg.Record]) -> list[Completed]:
-    """Fulfilments with the receipts of their tasks, as they were read; an undone task says why."""
+def fulfilment_results(rows: Sequence[asyncpg.Record], tasks: Iterable[asyncpg.Record]) -> list[FulfilmentResult]:
+    """Returns fulfilments with the reports of their tasks; unfinished tasks have a failure."""
     reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in rows}
     for fulfilment_id, task_id, system, operation, receipt, failure, why in tasks:
         undone = {"task_id": task_id, "system": system, "operation": operation, "outcome": None, "failure": failure}
         reports[fulfilment_id].append(TaskReport.model_validate(receipt or undone | (why or {})))
     return [
-        Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
+        FulfilmentResult(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
         for row in rows
     ]
 
@@ -242,7 +242,9 @@ WHERE f.fulfilment_id = ANY($1) AND f.operation = 'erase' AND f.tenant IS NULL
        ORDER BY t.stage LIMIT 1) = 'erase'
 """
 _POSTPONE = "UPDATE fulfilment SET state = 'blocked', held = true WHERE fulfilment_id = ANY($1)"
-_PUT_BACK = "UPDATE task SET state = 'waiting' WHERE fulfilment_id = ANY($1) AND state = 'ready' AND NOT observes"
+_RETURN_TO_WAITING = (
+    "UPDATE task SET state = 'waiting' WHERE fulfilment_id = ANY($1) AND state = 'ready' AND NOT observes"
+)
 
 
 async def wait_for_others(tx: UnitOfWork, postpone: Postpone | None, ids: Sequence[UUID]) -> set[UUID]:
@@ -250,8 +252,8 @@ async def wait_for_others(tx: UnitOfWork, postpone: Postpone | None, ids: Sequen
     if postpone is None or not ids:
         return set()
     rows = await tx.connection.fetch(_BEFORE_ERASING, ids)
-    held = await postpone(tx, completed(rows, ())) if rows else set()
-    if held:
-        await tx.connection.execute(_POSTPONE, list(held))
-        await tx.connection.execute(_PUT_BACK, list(held))
-    return held
+    postponed = await postpone(tx, fulfilment_results(rows, ())) if rows else set()
+    if postponed:
+        await tx.connection.execute(_POSTPONE, list(postponed))
+        await tx.connection.execute(_RETURN_TO_WAITING, list(postponed))
+    return postponed

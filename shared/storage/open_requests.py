@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from shared.domain.identities import IdentityType
-from shared.domain.precedence import REQUEST, Kind, Marks
+from shared.domain.precedence import REQUEST, RequestKind, RequestMarks
 from shared.storage.postgres import Connection
 
 _HOLD = "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT unnest($1::bigint[]) AS key ORDER BY key) AS keys"
@@ -41,11 +41,11 @@ class Other(NamedTuple):
     """Another request of the same person."""
 
     request_id: UUID
-    kind: Kind
+    kind: RequestKind
 
 
 async def others(
-    connection: Connection, of: Mapping[UUID, Marks], kinds: Collection[Kind]
+    connection: Connection, of: Mapping[UUID, RequestMarks], kinds: Collection[RequestKind]
 ) -> dict[UUID, tuple[Other, ...]]:
     """Returns the other open requests of the same person; locks out new ones until the end.
 
@@ -58,7 +58,7 @@ async def others(
     marks |= {request_id.bytes for request_id in of}
     known: defaultdict[Other, list[tuple[str, bytes]]] = defaultdict(list)
     for request_id, kind, *mark in await connection.fetch(_OF_THESE, list(marks), list(kinds)):
-        known[Other(request_id, Kind(kind))].append((mark[0], mark[1]))
+        known[Other(request_id, RequestKind(kind))].append((mark[0], mark[1]))
     people = {other: _marks(rows) for other, rows in known.items()}
     found = {
         request_id: tuple(
@@ -71,7 +71,7 @@ async def others(
     return {request_id: theirs for request_id, theirs in found.items() if theirs}
 
 
-async def enter(connection: Connection, entered: Iterable[tuple[UUID, Kind, Marks]]) -> None:
+async def enter(connection: Connection, entered: Iterable[tuple[UUID, RequestKind, RequestMarks]]) -> None:
     """Enters these requests under their marks."""
     rows = _rows(entered)
     if rows:
@@ -79,10 +79,10 @@ async def enter(connection: Connection, entered: Iterable[tuple[UUID, Kind, Mark
         await connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
 
 
-async def begin(connection: Connection, erasures: Mapping[UUID, Marks]) -> None:
+async def begin(connection: Connection, erasures: Mapping[UUID, RequestMarks]) -> None:
     """Enters erasures that begin or go on, whose marks ``others`` has locked."""
     if erasures:
-        rows = _rows((request_id, Kind.ERASURE, marks) for request_id, marks in erasures.items())
+        rows = _rows((request_id, RequestKind.ERASURE, marks) for request_id, marks in erasures.items())
         columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
         await connection.execute(_BEGIN, *columns, list(erasures))
 
@@ -92,7 +92,7 @@ async def stop(connection: Connection, erasures: Collection[UUID]) -> None:
     await connection.execute(_STOP, list(erasures))
 
 
-def _rows(entered: Iterable[tuple[UUID, Kind, Marks]]) -> list[tuple[UUID, str, str, bytes]]:
+def _rows(entered: Iterable[tuple[UUID, RequestKind, RequestMarks]]) -> list[tuple[UUID, str, str, bytes]]:
     return [(request_id, kind.value, *row) for request_id, kind, marks in entered for row in marks.rows]
 
 
@@ -113,8 +113,8 @@ async def _hold(connection: Connection, marks: Collection[bytes]) -> None:
         await connection.execute(_HOLD, [int.from_bytes(mark[:_KEY_BYTES], "big", signed=True) for mark in marks])
 
 
-def _marks(rows: Iterable[tuple[str, bytes]]) -> Marks:
+def _marks(rows: Iterable[tuple[str, bytes]]) -> RequestMarks:
     listed = list(rows)
     accounts = frozenset(mark for kind, mark in listed if kind == IdentityType.ACCOUNT_ID)
     emails = frozenset(mark for kind, mark in listed if kind == IdentityType.EMAIL)
-    return Marks(accounts, emails, frozenset(mark for kind, mark in listed if kind == REQUEST))
+    return RequestMarks(accounts, emails, frozenset(mark for kind, mark in listed if kind == REQUEST))

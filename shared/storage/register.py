@@ -16,9 +16,9 @@ from shared.domain.assignments import (
     NUMBERS,
     AssignedNumber,
     Assignment,
-    Conflict,
     Line,
     Register,
+    RegisterConflict,
     check_contact_points,
 )
 from shared.domain.errors import DsrError, Misconfigured
@@ -218,7 +218,9 @@ async def confirmed_by_register(
     }
 
 
-async def note_conflicts(connection: Connection, found: Iterable[tuple[UUID, Conflict]], now: datetime) -> list[Noted]:
+async def note_conflicts(
+    connection: Connection, found: Iterable[tuple[UUID, RegisterConflict]], now: datetime
+) -> list[Noted]:
     """Keeps conflicts, each with the request that has met it; returns those that are not on record for it yet."""
     by_claim = {(each.number, each.system, each.valid_from, each.valid_to): (of, each) for of, each in found}
     rows = [(uuid7(), *claim, each.kind.value, of) for claim, (of, each) in by_claim.items()]

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from shared.domain.assignments import EVER, AssignedNumber, Assignment, Conflict, Disagreement, Line, Period
+from shared.domain.assignments import (
+    EVER,
+    AssignedNumber,
+    Assignment,
+    AssignmentPeriod,
+    ConflictKind,
+    Line,
+    RegisterConflict,
+)
 from shared.domain.errors import DsrError
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
@@ -60,21 +68,21 @@ class ReportedNumber:
         known = [Assignment(row[0], row[1], row[2], row[3], Line(row[4])) for row in rows]
         return cls(connection, source, by, number, holder, now, known)
 
-    async def assigned(self, since: datetime, line: Line) -> Conflict | None:
+    async def assigned(self, since: datetime, line: Line) -> RegisterConflict | None:
         """Assigns the number to the account; returns the conflict if it cannot be."""
         period = Assignment(self.number, self.holder, since, None, line).period
         if any(each.period.cut(period) for each in self.known if each.holder != self.holder):
-            return self._conflict(since, None, Disagreement.ANOTHER_HOLDER)
+            return self._conflict(since, None, ConflictKind.ANOTHER_HOLDER)
         own = [each for each in self.known if each.holder == self.holder and each.period.cut(period)]
         if any(each.valid_from <= since and each.valid_to is None for each in own):
             return None  # as the register has it
         if own:
-            return self._conflict(since, None, Disagreement.NOT_IN_REGISTER)
+            return self._conflict(since, None, ConflictKind.NOT_IN_REGISTER)
         await self.connection.execute(_ASSIGN, self.number, self.holder, since, line.value, self.source, self.now)
         await self.connection.execute(_CHANGED, self.source)
         return None
 
-    async def released(self, until: datetime) -> Conflict | None:
+    async def released(self, until: datetime) -> RegisterConflict | None:
         """Releases the number; returns the conflict if it was not the account's."""
         own = [each for each in self.known if each.holder == self.holder]
         if any(each.valid_to == until for each in own):
@@ -83,9 +91,9 @@ class ReportedNumber:
             await self.connection.execute(_END, self.number, self.holder, self.source, until, self.now)
             await self.connection.execute(_CHANGED, self.source)
             return None
-        before = Period(EVER, until)
+        before = AssignmentPeriod(EVER, until)
         others = any(each.period.cut(before) for each in self.known if each.holder != self.holder)
-        return self._conflict(EVER, until, Disagreement.ANOTHER_HOLDER if others else Disagreement.NOT_IN_REGISTER)
+        return self._conflict(EVER, until, ConflictKind.ANOTHER_HOLDER if others else ConflictKind.NOT_IN_REGISTER)
 
-    def _conflict(self, since: datetime, until: datetime | None, kind: Disagreement) -> Conflict:
-        return Conflict(self.number, self.by, since, until, kind)
+    def _conflict(self, since: datetime, until: datetime | None, kind: ConflictKind) -> RegisterConflict:
+        return RegisterConflict(self.number, self.by, since, until, kind)

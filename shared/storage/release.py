@@ -14,14 +14,14 @@ import orjson
 
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.proofs import Action, ProofPolicy
+from shared.domain.proofs import ProofAction, ProofPolicy
 from shared.domain.release import (
-    Fault,
-    Known,
+    IdentityKey,
+    KnownFacts,
     Match,
-    Named,
-    Row,
-    Span,
+    ReleaseFault,
+    ReleaseRow,
+    TimeSpan,
     first_fault,
     instructed_of,
     names_of,
@@ -53,8 +53,8 @@ _TWO: Final[Level] = "L2"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 
-Rows = Sequence[Row]
-_Spans = Mapping[Named, Sequence[Span]]
+Rows = Sequence[ReleaseRow]
+_Spans = Mapping[IdentityKey, Sequence[TimeSpan]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def sealed(collected_at: datetime, right: Right, rows: Sequence[object], package
 def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Rows:
     """Returns the identities that found each row, from the JSON of records."""
     return [
-        Row(
+        ReleaseRow(
             category,
             [
                 Match(str(kind), str(value), datetime.fromisoformat(at) if at else None, *of)
@@ -106,9 +106,9 @@ class ReleaseCheck:
         self._vault = vault
         self._proofs = proofs
         self._subject_ref = subject_ref
-        self._known: dict[tuple[datetime, Level], Known] = {}
+        self._known: dict[tuple[datetime, Level], KnownFacts] = {}
 
-    async def fault(self, connection: Connection, manifest: Manifest) -> Fault | None:
+    async def fault(self, connection: Connection, manifest: Manifest) -> ReleaseFault | None:
         """Returns why the first row that is not shown to be the subject's is not; None if all are.
 
         Each row counts by identities that are proved to the level of its category.
@@ -116,7 +116,7 @@ class ReleaseCheck:
         Raises:
             Shredded: the subject's key is gone.
         """
-        policy, asked = self._proofs, Action(manifest.right.value)
+        policy, asked = self._proofs, ProofAction(manifest.right.value)
         levels = {category: by_action[asked] for category, by_action in policy.required_level.items()}
         needed: defaultdict[Level, list[Sequence[Match]]] = defaultdict(list)
         for row in manifest.rows:
@@ -125,10 +125,10 @@ class ReleaseCheck:
             known = await self._of(connection, manifest.collected_at, level)
             if fault := await asyncio.to_thread(first_fault, rows, known):
                 stated = await self._of(connection, manifest.collected_at, NOTHING)
-                return fault if first_fault(rows, stated) else Fault.NOT_PROVED
+                return fault if first_fault(rows, stated) else ReleaseFault.NOT_PROVED
         return None
 
-    async def _of(self, connection: Connection, at: datetime, least: Level) -> Known:
+    async def _of(self, connection: Connection, at: datetime, least: Level) -> KnownFacts:
         if (at, least) not in self._known:
             who = self._subject_ref, at, least
             self._known[at, least] = await _known(connection, self._vault, self._proofs, *who)
@@ -137,7 +137,7 @@ class ReleaseCheck:
 
 async def fault_of_package(
     connection: Connection, vault: Vault, proofs: ProofPolicy, subject_ref: UUID, package_id: UUID
-) -> Fault | None:
+) -> ReleaseFault | None:
     """Returns why a row of a package is not shown to be the subject's; None if all are.
 
     Raises:
@@ -152,7 +152,7 @@ async def fault_of_package(
         untraced = False
         if fault := await check.fault(connection, manifest):
             return fault
-    return Fault.UNTRACED if untraced else None
+    return ReleaseFault.UNTRACED if untraced else None
 
 
 async def version_of(connection: Connection, proofs: ProofPolicy, subject_ref: UUID, package_id: UUID) -> bytes | None:
@@ -175,7 +175,7 @@ async def changed_at(connection: Connection) -> datetime | None:
 
 async def _known(
     connection: Connection, vault: Vault, proofs: ProofPolicy, subject_ref: UUID, at: datetime, least: Level
-) -> Known:
+) -> KnownFacts:
     subject = (await vault.subject_data(connection, [subject_ref])).get(subject_ref)
     if subject is None:
         raise Shredded("the subject's key is gone, so the owner of the rows is unknown")
@@ -184,11 +184,11 @@ async def _known(
     sure = await _sure(connection, vault.keyring, namespace, subject.identities, on_file)
     proved = [each for each in sure if each.level >= least]
     theirs, others, lines = await _registered(connection, vault.keyring, namespace, proved, tenant)
-    return Known(
+    return KnownFacts(
         at=at,
         values=values_of(proved),
         stated=stated_of(subject.identities),
-        theirs=theirs,
+        periods=theirs,
         others=others,
         lines=lines,
         proved=proved_of(proved) | (instructed_of(proved, theirs.keys() | others.keys()) if tenant else {}),
@@ -241,9 +241,9 @@ async def _registered(
         for i in identities
         if i.type is IdentityType.ACCOUNT_ID and i.source == source
     }
-    theirs: dict[Named, list[Span]] = {}
-    others: dict[Named, list[Span]] = {}
-    lines: dict[Named, list[Span]] = {}
+    theirs: dict[IdentityKey, list[TimeSpan]] = {}
+    others: dict[IdentityKey, list[TimeSpan]] = {}
+    lines: dict[IdentityKey, list[TimeSpan]] = {}
     for fingerprint, holder, since, until, line in await connection.fetch(_ROWS, list(numbers)) if numbers else ():
         own = theirs if line == _PERSONAL else lines  # a call of a shared line has no known owner
         whose = own if holder in accounts else others

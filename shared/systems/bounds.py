@@ -14,12 +14,12 @@ MOST = 1_000_000_000
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2100, 12, 31)
 """No number was assigned before the first day, and nothing is kept after the last."""
 _CATEGORY = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_WORD = re.compile(r"(?!.*\d{4})[a-z][a-z0-9_]{1,47}")
+_GROUND = re.compile(r"(?!.*\d{4})[a-z][a-z0-9_]{1,47}")
 """A word of a team, or a rule of the policy. Four digits in a row could be part of a phone number."""
 _REFERENCE = re.compile(REFERENCE)
 
 
-def believable(result: Result, system: str) -> Result:
+def plausible(result: Result, system: str) -> Result:
     """Returns the result if it is plausible, else ``AnswerMalformed``.
 
     Dates before 1900 become 1900, and ends after 2100 become open, since some systems write unknown dates so.
@@ -29,7 +29,7 @@ def believable(result: Result, system: str) -> Result:
     if faults := _faults(result):
         return AnswerMalformed(f"{system} answers with {' and '.join(faults)}")
     if any(each.valid_from or each.valid_to for each in result.identities):
-        return replace(result, identities=tuple(map(_within_a_lifetime, result.identities)))
+        return replace(result, identities=tuple(map(_with_plausible_period, result.identities)))
     return result
 
 
@@ -48,7 +48,7 @@ def _faults(receipt: Receipt) -> list[str]:
         "a category that is no word": all(
             map(_CATEGORY.fullmatch, (*receipt.by_category, *(receipt.categories or ())))
         ),
-        "a ground that is no word": receipt.ground is None or _WORD.fullmatch(receipt.ground),
+        "a ground that is no word": receipt.ground is None or _GROUND.fullmatch(receipt.ground),
         "a reference that is none": receipt.reference is None or _REFERENCE.fullmatch(receipt.reference),
         f"a day that is not from {FIRST_DAY} to {LAST_DAY}": FIRST_DAY <= (receipt.until or FIRST_DAY) <= LAST_DAY,
         "an implausible identity": all(0 < len(each.value) <= LONGEST and each.value.isprintable() for each in known),
@@ -56,7 +56,7 @@ def _faults(receipt: Receipt) -> list[str]:
     return [fault for fault, fine in holds.items() if not fine]
 
 
-def _within_a_lifetime(known: Identity) -> Identity:
+def _with_plausible_period(known: Identity) -> Identity:
     since, until = known.valid_from, known.valid_to
     if since is not None and since.year < FIRST_DAY.year:
         since = datetime(FIRST_DAY.year, 1, 1, tzinfo=UTC)

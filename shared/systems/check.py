@@ -23,7 +23,7 @@ from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import path_of
 from shared.systems.protocols import Inspectable, Tried
 from shared.systems.registry import Downstreams, Wiring, connect
-from shared.systems.relations import speaking_of, with_register, with_states
+from shared.systems.relations import account_sources, with_register, with_states
 from shared.systems.sql.dataset import Dataset
 
 _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.invalid/", "not-set"
@@ -31,23 +31,23 @@ _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.inva
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """One system: its declaration, and what is wrong.
+class SystemCheck:
+    """The check of one system: its declaration and its faults.
 
-    ``by_person``: parts of the policy that a person does there; the system is usable. ``unset``: variables that are not
-    set, so only its file was checked; ``looked``: the live system was asked; ``tried``: what it was asked.
+    ``manual_parts``: parts of the policy that a person does there; the system is usable. ``unset``: variables that are
+    not set, so only its file was checked; ``live``: the live system was asked; ``tried``: what it was asked.
     """
 
     name: str
     declared: Downstream | None
     faults: tuple[Fault, ...] = ()
-    by_person: tuple[Fault, ...] = ()
+    manual_parts: tuple[Fault, ...] = ()
     unset: tuple[str, ...] = ()
-    looked: bool = False
+    live: bool = False
     tried: tuple[Tried, ...] = ()
 
 
-async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bool = True) -> Sequence[Checked]:
+async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bool = True) -> Sequence[SystemCheck]:
     """Checks every system of the file, or one; live systems side by side.
 
     Raises:
@@ -59,29 +59,29 @@ async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bo
     places = Table.each_of(path, tables)
     policy = proof_policy(wiring.policy.overlay)
     read = {name: _read(places[name], table, wiring, policy) for name, table in tables.items()}
-    read = dict(zip(read, _together(_with_states(list(read.values()), places, wiring), places), strict=True))
+    read = dict(zip(read, _with_shared_faults(_with_states(list(read.values()), places, wiring), places), strict=True))
     chosen = [each for name, each in read.items() if only in {None, name}]
     try:
-        looked = await asyncio.gather(
-            *(_looked(places[each.name], each, wiring.clock) if live else _as_it_is(each) for each in chosen)
+        examined = await asyncio.gather(
+            *(_with_live_faults(places[each.name], each, wiring.clock) if live else _unchanged(each) for each in chosen)
         )
-        return [_against_policy(places[each.name], each) for each in looked]
+        return [_with_policy_faults(places[each.name], each) for each in examined]
     finally:
         adapters = [each.declared.adapter for each in read.values() if each.declared and each.declared.adapter]
         await asyncio.gather(*(adapter.close() for adapter in adapters))
 
 
-def emitter_faults(path: Path, checked: Sequence[Checked]) -> Sequence[Fault]:
+def emitter_faults(path: Path, checked: Sequence[SystemCheck]) -> Sequence[Fault]:
     """Returns what is wrong in a file of emitters, also in relation to these systems."""
     try:
         emitters = read_emitters(path)
     except Misconfigured as error:
         return error.faults
     sources = {each.name for each in checked if each.declared and each.declared.assigns and each.declared.enabled}
-    instead = f'write the system with assigns = true, or "{FILE_SOURCE}" for assignments that are imported'
+    remedy = f'write the system with assigns = true, or "{FILE_SOURCE}" for assignments that are imported'
     return [
         Fault(
-            f"names {emitter.authoritative}, from which no register is filled: {instead}",
+            f"names {emitter.authoritative}, from which no register is filled: {remedy}",
             str(path),
             f"{name}.authoritative",
         )
@@ -90,28 +90,28 @@ def emitter_faults(path: Path, checked: Sequence[Checked]) -> Sequence[Fault]:
     ]
 
 
-def against_policy(checked: Sequence[Checked]) -> Mapping[str, Sequence[str]]:
+def against_policy(checked: Sequence[SystemCheck]) -> Mapping[str, Sequence[str]]:
     """Returns, by system, the parts of the policy that it cannot do or does not declare."""
     cannot = "its table cannot be used, so nothing is known of it: dsr downstreams check says why"
     found: dict[str, Sequence[str]] = {}
     for each in checked:
         known = each.declared if each.declared and (each.declared.adapter or not each.declared.enabled) else None
-        if says := [*known.by_person, *known.capable.against_policy] if known else [cannot]:
+        if says := [*known.manual_parts, *known.capabilities.policy_conflicts] if known else [cannot]:
             found[each.name] = says
     return found
 
 
-def demanding(checked: Checked) -> Checked:
+def with_unset_faults(checked: SystemCheck) -> SystemCheck:
     """Returns the check with unset variables as faults, because this system is to be asked."""
     unset = (Fault(f"export {name}, or check the file alone with --file-only") for name in checked.unset)
     return replace(checked, faults=(*checked.faults, *unset))
 
 
-def working(checked: Sequence[Checked]) -> Downstreams:
+def usable_systems(checked: Sequence[SystemCheck]) -> Downstreams:
     """Returns the systems in use without faults, as the services would load them."""
     declared = [each.declared for each in checked if each.declared and each.declared.enabled and each.declared.adapter]
-    spoken = [replace(each, accounts_from=speaking_of(each.accounts, declared)) for each in declared]
-    return Downstreams({each.name: each for each in with_register(spoken)})
+    with_sources = [replace(each, accounts_from=account_sources(each.accounts, declared)) for each in declared]
+    return Downstreams({each.name: each for each in with_register(with_sources)})
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class _Environment(Mapping[str, str]):
         return len(self.known)
 
 
-def _read(place: Table, table: object, wiring: Wiring, policy: ProofPolicy) -> Checked:
+def _read(place: Table, table: object, wiring: Wiring, policy: ProofPolicy) -> SystemCheck:
     """Reads a declaration and connects its adapter, also if it is not enabled."""
     written = table if isinstance(table, dict) else {}
     addresses = {value[2:-1]: _ADDRESS for value in written.values() if str(value).startswith("${")}
@@ -146,8 +146,8 @@ def _read(place: Table, table: object, wiring: Wiring, policy: ProofPolicy) -> C
         declared = connect(place, declared, replace(wiring, environment=environment), policy)
     except Misconfigured as error:
         named = () if declared else _faults_of_what_it_names(place, written)
-        return Checked(place.name, declared, (*error.faults, *named), unset=tuple(environment.unset))
-    return Checked(place.name, declared, unset=tuple(environment.unset))
+        return SystemCheck(place.name, declared, (*error.faults, *named), unset=tuple(environment.unset))
+    return SystemCheck(place.name, declared, unset=tuple(environment.unset))
 
 
 def _faults_of_what_it_names(place: Table, written: Mapping[str, object]) -> Sequence[Fault]:
@@ -168,19 +168,21 @@ _NAMED: Mapping[str, tuple[str, Callable[[str], object]]] = {
 }
 
 
-def _with_states(read: Sequence[Checked], places: Mapping[str, Table], wiring: Wiring) -> Sequence[Checked]:
+def _with_states(read: Sequence[SystemCheck], places: Mapping[str, Table], wiring: Wiring) -> Sequence[SystemCheck]:
     """Adds the states that keep data and that no system reports."""
     usable = [each.declared for each in read if each.declared and each.declared.adapter]
     known = {each.name: each for each in with_states(usable, wiring.policy)}
-    return [_with(places[each.name], each, known[each.name]) if each.name in known else each for each in read]
+    return [
+        _with_manual_parts(places[each.name], each, known[each.name]) if each.name in known else each for each in read
+    ]
 
 
-def _with(place: Table, read: Checked, declared: Downstream) -> Checked:
-    says = tuple(place.fault(each) for each in declared.by_person)
-    return replace(read, declared=declared, by_person=says)
+def _with_manual_parts(place: Table, read: SystemCheck, declared: Downstream) -> SystemCheck:
+    says = tuple(place.fault(each) for each in declared.manual_parts)
+    return replace(read, declared=declared, manual_parts=says)
 
 
-def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[Checked]:
+def _with_shared_faults(read: Sequence[SystemCheck], places: Mapping[str, Table]) -> Sequence[SystemCheck]:
     """Adds faults that several systems cause together."""
     assigning = [each.name for each in read if each.declared and each.declared.assigns and each.declared.enabled]
     if len(assigning) < 2:  # noqa: PLR2004  # one says it, and another contradicts it
@@ -192,17 +194,17 @@ def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[
     ]
 
 
-def _against_policy(place: Table, read: Checked) -> Checked:
+def _with_policy_faults(place: Table, read: SystemCheck) -> SystemCheck:
     """Adds the parts of the policy that the declaration does not cover."""
-    says = read.declared.capable.against_policy if read.declared else ()
+    says = read.declared.capabilities.policy_conflicts if read.declared else ()
     return replace(read, faults=(*read.faults, *map(place.fault, says)))
 
 
-async def _as_it_is(read: Checked) -> Checked:
+async def _unchanged(read: SystemCheck) -> SystemCheck:
     return read
 
 
-async def _looked(place: Table, read: Checked, clock: Clock) -> Checked:
+async def _with_live_faults(place: Table, read: SystemCheck, clock: Clock) -> SystemCheck:
     """Adds the faults of the live system."""
     adapter: object = read.declared.adapter if read.declared and read.declared.enabled else None
     if read.faults or read.unset or not isinstance(adapter, Inspectable):
@@ -215,7 +217,7 @@ async def _looked(place: Table, read: Checked, clock: Clock) -> Checked:
     except DsrError as error:
         tried = [*tried, Tried("access", read.name, str(error))]
     faults = tuple(place.fault(each.says) for each in tried if each.missing)
-    return replace(read, faults=faults, looked=True, tried=tuple(tried))
+    return replace(read, faults=faults, live=True, tried=tuple(tried))
 
 
 async def _located(declared: Downstream, now: datetime) -> list[Tried]:

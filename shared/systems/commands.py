@@ -14,7 +14,7 @@ import typer
 from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.operations import Operation
 from shared.systems import check as checking
-from shared.systems.check import Checked
+from shared.systems.check import SystemCheck
 from shared.systems.downstream import Downstream
 from shared.systems.file import read
 from shared.systems.registry import Wiring
@@ -57,11 +57,11 @@ def check(
     wiring = Wiring.of_command()
     checked = asyncio.run(checking.check(file, wiring, system, live=not file_only))
     if system and not file_only:
-        checked = [checking.demanding(each) for each in checked]
+        checked = [checking.with_unset_faults(each) for each in checked]
     emitter_problems = checking.emitter_faults(emitters, checked) if emitters and not system else ()
     found = report(checked, emitter_problems)
     typer.echo(orjson.dumps(found) if as_json else "\n".join(lines_of(found)))
-    if emitter_problems or any(each.faults or each.by_person for each in checked):
+    if emitter_problems or any(each.faults or each.manual_parts for each in checked):
         raise typer.Exit(1)
 
 
@@ -100,55 +100,59 @@ def _statements(path: Path, store: Downstream, environment: Mapping[str, str]) -
         raise Misconfigured(f"{path}: [{store.name}]: {name}: {error}") from None
 
 
-def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[str, Any]:
+def report(checked: Sequence[SystemCheck], emitters: Sequence[Fault] = ()) -> dict[str, Any]:
     """Returns the declarations, the faults, and the order in which an erasure works the systems without faults."""
-    usable = checking.working(checked)
+    usable = checking.usable_systems(checked)
     systems: dict[str, Any] = {}
-    mute = without_account_source(usable.all)
-    never = {each.name: [*each.unconfirmed_accounts] for each in usable.all if each.unconfirmed_accounts}
+    without_source = without_account_source(usable.all)
+    unconfirmed = {each.name: [*each.unconfirmed_accounts] for each in usable.all if each.unconfirmed_accounts}
     for each in checked:
         declared = each.declared
-        said = systems[each.name] = {
+        described = systems[each.name] = {
             "adapter": getattr(declared.settings, "adapter", None) if declared else None,
             "enabled": declared is None or declared.enabled,
-            "faults": _said(each.faults),
-            "by_person": _said(each.by_person),
+            "faults": _fault_texts(each.faults),
+            "by_person": _fault_texts(each.manual_parts),
             "not_set": list(each.unset),
-            "looked_at": each.looked,
+            "looked_at": each.live,
             **({"tried": [trial._asdict() for trial in each.tried]} if each.tried else {}),
         }
         if declared is not None and declared.adapter is not None and declared.enabled:
-            said |= _declared(declared) | ({"no_account_source": [declared.accounts]} if each.name in mute else {})
-            said |= {"unconfirmed_accounts": never[each.name]} if each.name in never else {}
+            described |= _declared(declared) | (
+                {"no_account_source": [declared.accounts]} if each.name in without_source else {}
+            )
+            described |= {"unconfirmed_accounts": unconfirmed[each.name]} if each.name in unconfirmed else {}
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in usable.stages(Operation.ERASE)]
-    return {"systems": systems, "erasure": stages} | ({"emitters": _said(emitters)} if emitters else {})
+    return {"systems": systems, "erasure": stages} | ({"emitters": _fault_texts(emitters)} if emitters else {})
 
 
-def _said(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+def _fault_texts(faults: Sequence[Fault]) -> list[dict[str, Any]]:
     return [{"file": each.file, "place": each.place, "says": each.says} for each in faults]
 
 
 def _declared(declared: Downstream) -> dict[str, Any]:
     """Returns what a system will be asked to do, and what not."""
-    can = declared.capable
+    can = declared.capabilities
     lacking = can.undeclared
     asked_for = [each for each in Operation if each is not Operation.PLAN]  # it comes with erasing
     able = [each for each in asked_for if declared.can(each) and each not in declared.not_held | lacking]
-    said: dict[str, Any] = {"needs": sorted(declared.needs), "operations": able}
+    described: dict[str, Any] = {"needs": sorted(declared.needs), "operations": able}
     if declared.tenants is None or declared.tenants:
-        said["tenants"] = ["any"] if declared.tenants is None else sorted(declared.tenants)
-    if declared.unknown or not declared.categories:
-        said["unknown_categories"] = [*declared.unknown]
+        described["tenants"] = ["any"] if declared.tenants is None else sorted(declared.tenants)
+    if declared.unclassified_categories or not declared.categories:
+        described["unknown_categories"] = [*declared.unclassified_categories]
     if by_hand := [each for each in Operation if declared.by_hand(each) or each in lacking - declared.not_held]:
-        said["by_hand"] = by_hand
+        described["by_hand"] = by_hand
     names_none = Operation.RECTIFY in declared.not_held  # it holds nothing to correct, so it lacks nothing
-    lacks = ((key, tuple(can.lacks.get(key, ()))) for key in _SAID if key != "uncorrected" or not names_none)
-    said |= {key: names for key, names in lacks if names}
+    lacks = (
+        (key, tuple(can.missing_declarations.get(key, ()))) for key in _LABELS if key != "uncorrected" or not names_none
+    )
+    described |= {key: names for key, names in lacks if names}
     if not_compared := declared.not_compared:
-        said["not_compared"] = not_compared
+        described["not_compared"] = not_compared
     if can.asks_before_marketing:
-        said["asks_before_marketing"] = [declared.name]
-    return said
+        described["asks_before_marketing"] = [declared.name]
+    return described
 
 
 def lines_of(found: Mapping[str, Any]) -> list[str]:
@@ -176,7 +180,7 @@ def _table(tried: Sequence[Mapping[str, str]]) -> list[str]:
     return lines
 
 
-_SAID: Mapping[str, str] = {
+_LABELS: Mapping[str, str] = {
     "by_hand": "by hand",
     "unrestricted": "restricted by hand, since it shows no restriction",
     "uncorrected": "corrected by hand, since it declares no rectifies",
@@ -200,12 +204,12 @@ def _line(system: Mapping[str, Any]) -> str:
         return "not enabled"
     if "needs" not in system:
         return "cannot be used"
-    said = [f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"]
-    said += [f"{words}: {', '.join(system[key])}" for key, words in _SAID.items() if key in system]
-    return "; ".join(said) + _strictest(system.get("unknown_categories"))
+    parts = [f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"]
+    parts += [f"{words}: {', '.join(system[key])}" for key, words in _LABELS.items() if key in system]
+    return "; ".join(parts) + _proof_text(system.get("unknown_categories"))
 
 
-def _strictest(unknown: Sequence[str] | None) -> str:
+def _proof_text(unknown: Sequence[str] | None) -> str:
     """Says which proof a system needs without declared categories."""
     if unknown is None:
         return ""

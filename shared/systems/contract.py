@@ -46,12 +46,12 @@ class Task:
       the time zone of the subject. ``escalate``: ``level``, ``due_on``, ``right``, ``escalate_to`` (roles), and where
       they apply ``target_on`` (a missed target), ``lines`` (several requests) and ``outcome``
     - ``progress``: notes of earlier attempts
-    - ``turn``: when the operation was opened (µs), and its stage
+    - ``opened_and_stage``: when the operation was opened (µs), and its stage
     - ``confirmed``: by limit, the number that two people have confirmed
     - ``tenant``: the customer whose data are searched; None: the company's own
     - ``not_theirs``: for repairs, numbers that by the register were never the subject's
     - ``at``: the instant of the work, by the service's clock
-    - ``held``: categories that a legal hold keeps
+    - ``held_categories``: categories that a legal hold keeps
     - ``states``: states that other systems report
     - ``subject_ref``: the subject's reference in the vault
     """
@@ -67,13 +67,13 @@ class Task:
     progress: Mapping[str, JsonValue] = field(default_factory=dict)
     due_on: date | None = None
     changes: tuple[Change, ...] = ()
-    turn: tuple[int, int] = (0, 0)
+    opened_and_stage: tuple[int, int] = (0, 0)
     confirmed: Mapping[str, int] = field(default_factory=dict)
     tenant: str | None = None
     not_theirs: tuple[Identity, ...] = ()
     level: Level = "L0"
     at: datetime | None = None
-    held: frozenset[str] = frozenset()
+    held_categories: frozenset[str] = frozenset()
     states: States = field(default_factory=dict)
     ignored: tuple[Identity, ...] = ()
 
@@ -83,9 +83,9 @@ class Task:
         return (*self.identities, *self.ignored)
 
     @property
-    def token(self) -> tuple[int, int, int]:
+    def fencing_token(self) -> tuple[int, int, int]:
         """Returns the fence: it grows with each operation and attempt, and a smaller one must not change anything."""
-        return (*self.turn, self.attempt)
+        return (*self.opened_and_stage, self.attempt)
 
     @property
     def repair(self) -> bool:
@@ -98,7 +98,7 @@ class Task:
         return self.operation is Operation.SUPPRESS or bool(self.details.get(STOPS_MARKETING))
 
     @property
-    def leads_on(self) -> bool:
+    def follows_contacts(self) -> bool:
         """Whether addresses and numbers found in a row are followed to other rows.
 
         They are not for an objection: contact points in a row may be those of others (Art. 21(3)).
@@ -106,7 +106,7 @@ class Task:
         return self.repair or not (self.stops_marketing or self.details.get(BY_STATED))
 
     @property
-    def marked(self) -> bool:
+    def removes_marked_only(self) -> bool:
         """Whether it removes only data marked with its request."""
         return bool(self.details.get("marked"))
 
@@ -251,7 +251,7 @@ many steps calls it before each, with an empty note where it has nothing to save
 """
 
 
-def of_corrections(task: Task, counts: Mapping[str, int], shown: Sequence[int], found: int) -> Receipt:
+def correction_receipt(task: Task, counts: Mapping[str, int], shown: Sequence[int], found: int) -> Receipt:
     """Returns the receipt of corrections; ``shown``: records that show each one; ``found``: the subject's records."""
     changed = Receipt.counted(task, TaskOutcome.AMENDED, counts)
     if changed.found:

@@ -8,14 +8,14 @@ from pydantic import BaseModel
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import BY_HAND, FULFILLED_BY, Operation
 from shared.domain.policy import OnErasure, Policy
-from shared.domain.proofs import Action
+from shared.domain.proofs import ProofAction
 from shared.domain.rights import LEVELS, Level
 from shared.domain.topics import ServiceName
 from shared.systems.capabilities import Capabilities
 from shared.systems.conformance.declared import Conformance
-from shared.systems.protocols import METHODS, Adapter, Marketable, Operate, Replaceable
+from shared.systems.protocols import METHODS, Adapter, AdapterCall, MarketingList, Replaceable
 
-_UNKNOWN = Capabilities()
+_DEFAULTS = Capabilities()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Downstream:
       ``accounts_found_by``: other systems that find them
     - ``tenants``: customers whose data it separates (None: any)
     - ``categories``: what it holds; ``needed``: by action, the level of proof that these need
-    - ``undone``: categories that the policy treats in a way that the adapter cannot
+    - ``unsupported_categories``: categories that the policy treats in a way that the adapter cannot
     - ``unreported``: states that keep data there and that no system reports; ``to_declare``: how to have them reported
-    - ``rests_on``: states that another system reports for it
-    - ``unruled``: a sentence for each state that it reports and by which no rule keeps data
-    - ``unknown``: categories missing in the policy of proofs
+    - ``states_from_others``: states that another system reports for it
+    - ``states_without_rule``: a sentence for each state that it reports and by which no rule keeps data
+    - ``unclassified_categories``: categories missing in the policy of proofs
     - ``confirmed_elsewhere``: another system knows whose an account is
     """
 
@@ -52,24 +52,24 @@ class Downstream:
     accounts_found_by: frozenset[str] = frozenset()
     tenants: frozenset[str] | None = frozenset()
     categories: frozenset[str] = frozenset()
-    needed: Mapping[Action, Level] = field(default_factory=lambda: dict.fromkeys(Action, LEVELS[-1]))
+    needed: Mapping[ProofAction, Level] = field(default_factory=lambda: dict.fromkeys(ProofAction, LEVELS[-1]))
     conformance: Conformance | None = None
-    undone: frozenset[str] = frozenset()
+    unsupported_categories: frozenset[str] = frozenset()
     unreported: frozenset[str] = frozenset()
     to_declare: tuple[str, ...] = ()
-    rests_on: frozenset[str] = frozenset()
-    unruled: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
+    states_from_others: frozenset[str] = frozenset()
+    states_without_rule: tuple[str, ...] = ()
+    unclassified_categories: tuple[str, ...] = ()
     confirmed_elsewhere: bool = False
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has the operation and its table does not exclude it."""
-        return hasattr(self.adapter, METHODS[operation]) and operation in self.capable.operations
+        return hasattr(self.adapter, METHODS[operation]) and operation in self.capabilities.operations
 
     @property
-    def capable(self) -> Capabilities:
+    def capabilities(self) -> Capabilities:
         """Returns the capabilities of its adapter; defaults without one."""
-        return self.adapter.can if self.adapter else _UNKNOWN
+        return self.adapter.can if self.adapter else _DEFAULTS
 
     @property
     def incarnation(self) -> str:
@@ -77,7 +77,7 @@ class Downstream:
         return self.adapter.incarnation if isinstance(self.adapter, Replaceable) else ""
 
     @property
-    def asked_by(self) -> Sequence[ServiceName]:
+    def calling_services(self) -> Sequence[ServiceName]:
         """Returns the services that send it tasks, in a fixed order."""
         asking = {service for operation, service in FULFILLED_BY.items() if self.can(operation)}
         return [service for service in ServiceName if service in asking]
@@ -85,97 +85,97 @@ class Downstream:
     @property
     def may_refuse(self) -> bool:
         """Whether it may refuse an erasure, so that it is asked before anything is erased."""
-        refuses = self.left or self.rests_on or self.capable.may_refuse
+        refuses = self.manual_erasure_reasons or self.states_from_others or self.capabilities.may_refuse
         return self.can(Operation.PLAN) and bool(refuses)
 
     @property
-    def leads_on(self) -> bool:
+    def finds_more(self) -> bool:
         """Whether it may find more by the identities that it yields than by those stated."""
-        leads_on = self.capable.leads_on
+        leads_on = self.capabilities.finds_more
         return bool(self.needs & self.yields - {IdentityType.NAME}) if leads_on is None else leads_on
 
     @property
-    def left(self) -> Sequence[str]:
+    def manual_erasure_reasons(self) -> Sequence[str]:
         """Returns why a person must do each erasure there."""
-        return [*filter(None, (self.says_undone, self.says_unreported))]
+        return [*filter(None, (self.unsupported_sentence, self.unreported_sentence))]
 
     @property
-    def by_person(self) -> Sequence[str]:
+    def manual_parts(self) -> Sequence[str]:
         """Returns a sentence for each part of the policy that a person does there.
 
         The services use the system all the same.
         """
-        instead = (
-            (self.says_undone, "let on_erasure be delete there, or a person does each erasure"),
-            (self.says_unreported, "; ".join([*self.to_declare, "or a person does each erasure"])),
+        remedies = (
+            (self.unsupported_sentence, "let on_erasure be delete there, or a person does each erasure"),
+            (self.unreported_sentence, "; ".join([*self.to_declare, "or a person does each erasure"])),
         )
-        left = [f"{says}: {mend}" for says, mend in instead if says]
-        return [*left, *self.capable.done_by_hand, *self.unruled]
+        sentences = [f"{sentence}: {remedy}" for sentence, remedy in remedies if sentence]
+        return [*sentences, *self.capabilities.manual_parts, *self.states_without_rule]
 
     @property
-    def says_undone(self) -> str:
+    def unsupported_sentence(self) -> str:
         """Returns which parts of the policy the adapter cannot do; empty if none."""
-        if not self.undone:
+        if not self.unsupported_categories:
             return ""
-        held = ", ".join(sorted(self.undone))
-        return f"holds {held}, which the policy does not let an erasure delete, and deleting is all that it can do"
+        names = ", ".join(sorted(self.unsupported_categories))
+        return f"holds {names}, which the policy does not let an erasure delete, and deleting is all that it can do"
 
     @property
-    def says_unreported(self) -> str:
+    def unreported_sentence(self) -> str:
         """Returns which states no system reports; empty if none."""
         if not self.unreported:
             return ""
         states = ", ".join(sorted(self.unreported))
         return f"holds what the policy keeps while {states}, and no declared system tells whether that is so"
 
-    def not_done_by(self, policy: Policy) -> frozenset[str]:
+    def unsupported_under(self, policy: Policy) -> frozenset[str]:
         """Returns the categories that the policy does not delete and that its adapter can only delete."""
-        does = self.capable.on_erasure
-        known = ((held, policy.category(held)) for held in self.categories)
-        other = ((held, c.on_erasure) for held, c in known if c and not c.is_customers and c.on_erasure not in does)
+        does = self.capabilities.on_erasure
+        known = ((name, policy.category(name)) for name in self.categories)
+        other = ((name, c.on_erasure) for name, c in known if c and not c.is_customers and c.on_erasure not in does)
         # States are known to the system that holds the record; a period counts everywhere.
-        return frozenset(held for held, does in other if does is not OnErasure.RESTRICT or policy.keeps(held))
+        return frozenset(name for name, does in other if does is not OnErasure.RESTRICT or policy.keeps(name))
 
     @property
-    def tells_people_apart(self) -> bool:
+    def distinguishes_people(self) -> bool:
         """Whether it may show that several people share an identity, which then stops a task."""
-        return self.capable.tells_holders_apart or self.capable.tells_people_apart
+        return self.capabilities.distinguishes_holders or self.capabilities.distinguishes_people
 
     @property
-    def weighs_claims(self) -> bool:
+    def checks_claimed_accounts(self) -> bool:
         """Whether it accepts claimed accounts, because it compares them with its rows."""
-        heeded = self.capable.weighs_claims
+        heeded = self.capabilities.checks_claimed_accounts
         return heeded and not (self.assigns or self.confirmed_elsewhere)
 
     @property
     def unconfirmed_accounts(self) -> tuple[str, ...]:
         """Returns places filed by account alone, whose accounts neither it nor a register confirms."""
-        return self.capable.unconfirmed_accounts if self.weighs_claims else ()
+        return self.capabilities.unconfirmed_accounts if self.checks_claimed_accounts else ()
 
     @property
-    def may_contradict(self) -> bool:
+    def may_name_others(self) -> bool:
         """Whether its rows may name another person next to an account, so that it is asked first."""
         named = self.needs & {IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI}
-        return self.weighs_claims and IdentityType.ACCOUNT_ID in self.needs and bool(named)
+        return self.checks_claimed_accounts and IdentityType.ACCOUNT_ID in self.needs and bool(named)
 
     @property
-    def heeds_periods(self) -> bool:
+    def respects_periods(self) -> bool:
         """Whether a person's former number finds nothing of its later holder."""
-        return self.capable.heeds_periods or self.capable.tells_holders_apart
+        return self.capabilities.respects_periods or self.capabilities.distinguishes_holders
 
     @property
     def not_compared(self) -> tuple[str, ...]:
         """Returns its parts that are not compared with the suppression list; its own name: all of it."""
-        if Operation.SUPPRESS in self.not_held or self.capable.asks_before_marketing:
+        if Operation.SUPPRESS in self.not_held or self.capabilities.asks_before_marketing:
             return ()
-        tells = isinstance(self.adapter, Marketable)
-        return self.capable.not_compared if tells else (self.name,)
+        tells = isinstance(self.adapter, MarketingList)
+        return self.capabilities.not_compared if tells else (self.name,)
 
     def by_hand(self, operation: Operation) -> bool:
         """Whether a person must do the operation there, because the adapter cannot."""
         return operation in BY_HAND - self.not_held and not self.can(operation)
 
-    def tells_apart(self, tenant: str | None) -> bool:
+    def separates_tenant(self, tenant: str | None) -> bool:
         """Whether it can separate that tenant's data; None: the company's own."""
         return tenant is None or self.tenants is None or tenant in self.tenants
 
@@ -186,7 +186,7 @@ class Downstream:
             return tuple(known)
         return tuple(i for i in known if i.type is not IdentityType.ACCOUNT_ID or i.source in {self.name, *speaking})
 
-    def operate(self, operation: Operation) -> Operate:
+    def operate(self, operation: Operation) -> AdapterCall:
         """Returns the adapter's method for an operation."""
-        method: Operate = getattr(self.adapter, METHODS[operation])
+        method: AdapterCall = getattr(self.adapter, METHODS[operation])
         return method

@@ -55,7 +55,7 @@ _KINDS: Mapping[str, type[BaseModel]] = {cls.model_fields["adapter"].default: cl
 _NAME = r"[a-z][a-z0-9-]*"
 
 
-class System(BaseModel):
+class SystemKeys(BaseModel):
     """Keys common to all tables; the others depend on ``adapter``."""
 
     model_config = ConfigDict(frozen=True)
@@ -86,7 +86,7 @@ class System(BaseModel):
 
 _NO_PART = frozenset({"enabled", "conformance"})
 """Keys that do not affect how a system is worked."""
-_SEARCHED = {name: info for name, info in System.model_fields.items() if name != "settings"}
+_SEARCHED = {name: info for name, info in SystemKeys.model_fields.items() if name != "settings"}
 
 
 def read(path: Path, environment: Mapping[str, str], kind: str | None = None) -> tuple[Downstream, ...]:
@@ -143,26 +143,26 @@ def declare(place: Table, table: object, environment: Mapping[str, str]) -> Down
     if not re.fullmatch(_NAME, place.name):
         says = "a system's name is part of a topic's; use small letters, digits and hyphens"
         raise Misconfigured(place.fault(says))
-    values = all_of(partial(_filled, place, key, value, environment) for key, value in table.items())
+    values = all_of(partial(_from_environment, place, key, value, environment) for key, value in table.items())
     filled = dict(zip(table, values, strict=True))
     own = {key: value for key, value in filled.items() if key not in _SEARCHED}
     try:
-        said = System.model_validate({**{key: filled[key] for key in filled.keys() - own.keys()}, "settings": own})
+        keys = SystemKeys.model_validate({**{key: filled[key] for key in filled.keys() - own.keys()}, "settings": own})
     except ValidationError as error:
         wrong = error.errors(include_url=False)
-        raise Misconfigured(*(place.fault(_what_to_write(item, table)) for item in wrong)) from None
+        raise Misconfigured(*(place.fault(_remedy(item, table)) for item in wrong)) from None
     written = digest({key: value for key, value in table.items() if key not in _NO_PART})
-    settings = _anchored(said.settings, place.file.parent)
+    settings = _with_absolute_paths(keys.settings, place.file.parent)
     return Downstream(
-        *(place.name, said.needs, said.yields, settings, None, said.enabled, written, said.assigns),
-        not_held=frozenset(map(Operation, said.not_held)),
-        accounts=said.accounts or place.name,
-        categories=said.categories,
-        conformance=said.conformance,
+        *(place.name, keys.needs, keys.yields, settings, None, keys.enabled, written, keys.assigns),
+        not_held=frozenset(map(Operation, keys.not_held)),
+        accounts=keys.accounts or place.name,
+        categories=keys.categories,
+        conformance=keys.conformance,
     )
 
 
-def _filled(place: Table, key: str, value: object, environment: Mapping[str, str]) -> object:
+def _from_environment(place: Table, key: str, value: object, environment: Mapping[str, str]) -> object:
     reference = re.fullmatch(r"\$\{(\w+)\}", value) if isinstance(value, str) else None
     if reference is None:
         return value
@@ -176,7 +176,7 @@ def _key(item: ErrorDetails) -> Sequence[int | str]:
     return item["loc"][2:] if item["loc"][0] == "settings" else item["loc"]
 
 
-def _what_to_write(item: ErrorDetails, table: Mapping[str, Any]) -> str:
+def _remedy(item: ErrorDetails, table: Mapping[str, Any]) -> str:
     kind: Any = table.get("adapter")
     fields: Mapping[str, FieldInfo] = {**_SEARCHED, **(_KINDS[kind].model_fields if kind in _KINDS else {})}
     key, message = ".".join(map(str, _key(item))), item["msg"].removeprefix("Value error, ")
@@ -199,14 +199,14 @@ def _what_to_write(item: ErrorDetails, table: Mapping[str, Any]) -> str:
             return f"{key}: {message}" if key else message
 
 
-def _anchored(settings: AdapterSettings, folder: Path) -> AdapterSettings:
+def _with_absolute_paths(settings: AdapterSettings, folder: Path) -> AdapterSettings:
     paths: dict[str, Path | str] = {name: folder / value for name, value in settings if isinstance(value, Path)}
     described = ((name, value) for name, value in settings if name in {"dataset", "declaration"})
     paths.update((name, str(folder / value)) for name, value in described if value.endswith(".toml"))
     return settings.model_copy(update=paths)
 
 
-def of_system(declared: Downstream) -> str:
+def system_fingerprint(declared: Downstream) -> str:
     """Hashes a table as written, with the file that it names, without values of the environment."""
     match declared.settings:
         case SqlSettings() as settings:

@@ -25,16 +25,16 @@ _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _EITHER_HEADER = 32 + zlib.MAX_WBITS
 _IDLE_SECONDS = 1.0
 """Idle time after which a connection is closed; some servers close one after 2 seconds."""
-Done = TypeVar("Done")
+CallResult = TypeVar("CallResult")
 
 
-def connect(*, headers: Mapping[str, str] = {}, abreast: int = 100, **options: Any) -> httpx.AsyncClient:
+def connect_http(*, headers: Mapping[str, str] = {}, concurrency: int = 100, **options: Any) -> httpx.AsyncClient:
     """Returns an httpx client that continues the current trace and keeps no cookies.
 
-    ``abreast``: most connections.
+    ``concurrency``: most connections.
     """
     return httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=abreast, keepalive_expiry=_IDLE_SECONDS),
+        limits=httpx.Limits(max_connections=concurrency, keepalive_expiry=_IDLE_SECONDS),
         headers={**headers, "Accept-Encoding": "gzip, deflate"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         event_hooks={"request": [_continue_trace]},
@@ -92,7 +92,7 @@ class HttpClient:
         except (httpx.TransportError, zlib.error) as error:
             message = f"{self._system} could not be reached: {type(error).__name__}"
             if isinstance(error, zlib.error) or (
-                isinstance(error, httpx.RemoteProtocolError) and _said(error, begun=begun)
+                isinstance(error, httpx.RemoteProtocolError) and _has_begun_answer(error, begun=begun)
             ):
                 raise AnswerUnreadable(message) from None
             raise Unavailable(message) from None
@@ -146,34 +146,34 @@ class HttpClient:
         if opened > limits.answer_items:
             raise AnswerMalformed(f"{self._system} answered with more than answer_items = {limits.answer_items}")
         try:
-            said = orjson.loads(content)
+            parsed = orjson.loads(content)
         except orjson.JSONDecodeError:
             raise AnswerUnreadable(f"{self._system} answered with something that is not JSON") from None
-        if opened > limits.answer_depth and is_deeper(said, limits.answer_depth):
+        if opened > limits.answer_depth and is_deeper(parsed, limits.answer_depth):
             raise AnswerMalformed(f"{self._system} nests its answer deeper than answer_depth = {limits.answer_depth}")
-        return said
+        return parsed
 
 
-def _said(error: httpx.RemoteProtocolError, *, begun: bool) -> bool:
+def _has_begun_answer(error: httpx.RemoteProtocolError, *, begun: bool) -> bool:
     """Whether the system has begun an answer; otherwise it counts as away."""
     return begun or "without sending a response" not in str(error)
 
 
-def is_deeper(said: object, depth: int) -> bool:
+def is_deeper(content: object, depth: int) -> bool:
     """Whether objects and lists are nested deeper than ``depth``."""
-    level: list[Any] = [said]
+    level: list[Any] = [content]
     for _ in range(depth):
-        level = [inner for outer in level for inner in _within(outer) if isinstance(inner, dict | list)]
+        level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, dict | list)]
         if not level:
             return False
     return True
 
 
-def _within(outer: Any) -> Iterable[object]:
+def _inside(outer: Any) -> Iterable[object]:
     return outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ()
 
 
-async def together(*calls: Awaitable[Done]) -> list[Done]:
+async def run_together(*calls: Awaitable[CallResult]) -> list[CallResult]:
     """Runs calls side by side and returns their results; raises the first failure after all have ended."""
     ended = await asyncio.gather(*calls, return_exceptions=True)
     for failure in ended:

@@ -27,7 +27,7 @@ class ExportableInParts(Protocol):
 
 
 @runtime_checkable
-class Marketable(Protocol):
+class MarketingList(Protocol):
     """Lists the people to whom it would send marketing, for comparison with the suppression list.
 
     Yields pages: for each person or row without a stop mark, its contact points and accounts. The company's own data
@@ -45,7 +45,7 @@ class Prunable(Protocol):
 
 
 @runtime_checkable
-class Assigning(Protocol):
+class NumberSource(Protocol):
     """Knows the past and present holders of every number (REQ-N1)."""
 
     async def assignments(self) -> Sequence[AssignedNumber]: ...
@@ -92,7 +92,7 @@ class Adapter(Protocol):
     async def close(self) -> None: ...
 
 
-Operate = Callable[[Sequence[Task], Checkpoint], Awaitable[Sequence[Result]]]
+AdapterCall = Callable[[Sequence[Task], Checkpoint], Awaitable[Sequence[Result]]]
 """One operation of an adapter."""
 METHODS: Mapping[Operation, str] = {
     Operation.LOCATE: "locate",

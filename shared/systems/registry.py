@@ -21,12 +21,12 @@ from shared.systems.bus.settings import BusSettings
 from shared.systems.bus.upload import NoUploads, Uploads
 from shared.systems.contract import Publish
 from shared.systems.downstream import Downstream
-from shared.systems.file import Table, of_system, read
+from shared.systems.file import Table, read, system_fingerprint
 from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.opendsr.settings import OpenDsrSettings
 from shared.systems.plan import stages
-from shared.systems.protocols import METHODS, Adapter, Assigning
-from shared.systems.relations import speaking_of, with_finders, with_register, with_states
+from shared.systems.protocols import METHODS, Adapter, NumberSource
+from shared.systems.relations import account_sources, with_finders, with_register, with_states
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.server import is_mariadb
 from shared.systems.sql.settings import SqlSettings
@@ -77,7 +77,7 @@ class Downstreams:
         declared = [each for each in read(path, wiring.environment) if each.enabled]
         if len(assigning := [each.name for each in declared if each.assigns]) > 1:
             raise Misconfigured(f"{path}: {' and '.join(assigning)} have assigns = true; one says whose a number is")
-        declared = [replace(each, accounts_from=speaking_of(each.accounts, declared)) for each in declared]
+        declared = [replace(each, accounts_from=account_sources(each.accounts, declared)) for each in declared]
         policy = proof_policy(wiring.policy.overlay)
         places = Table.each_of(path, {each.name: each for each in declared})
         connected = all_of(partial(connect, places[each.name], each, wiring, policy) for each in declared)
@@ -121,8 +121,8 @@ class Downstreams:
         able = [each for each in self.all if each.can(operation) or each.by_hand(operation)]
         # If it concerns none of them, they report that themselves.
         doing = [each for each in able if operation not in each.not_held] or able
-        knowing = self.that_can(Operation.LOCATE) if operation in ANSWERING | {Operation.PLAN} else ()
-        return stages(doing, operation, knowing)
+        locating = self.that_can(Operation.LOCATE) if operation in ANSWERING | {Operation.PLAN} else ()
+        return stages(doing, operation, locating)
 
     @property
     def on_the_bus(self) -> tuple[str, ...]:
@@ -150,22 +150,27 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
         except Misconfigured as error:
             raise Misconfigured(place.fault(f"dsn_env names {name}, which {error}")) from None
     adapter = of_variable(str(place), partial(_adapter, declared, wiring))
-    if faults := list(_misfits(place, declared, adapter)):
+    if faults := list(_unsupported_settings(place, declared, adapter)):
         raise Misconfigured(*faults)
     can = adapter.can
     not_held = declared.not_held | can.not_held
-    if isinstance(declared.settings, SqlSettings) and can.holds & wiring.policy.by_consent_alone:
+    if isinstance(declared.settings, SqlSettings) and can.declared_categories & wiring.policy.by_consent_alone:
         not_held -= {Operation.SUPPRESS}  # it goes when consent is withdrawn
-    held = declared.categories.union(can.holds, can.categories)
-    declared = replace(declared, categories=held, needed=policy.needed(held), unknown=tuple(policy.unknown(held)))
+    categories = declared.categories.union(can.declared_categories, can.categories)
+    declared = replace(
+        declared,
+        categories=categories,
+        needed=policy.needed(categories),
+        unclassified_categories=tuple(policy.unknown(categories)),
+    )
     declared = replace(declared, not_held=not_held, tenants=can.tenants)
-    declared = replace(declared, adapter=adapter, fingerprint=of_system(declared))
+    declared = replace(declared, adapter=adapter, fingerprint=system_fingerprint(declared))
     # Yielded types of its dataset or declaration count even if the file does not name them.
     declared = replace(declared, yields=declared.yields.union(can.yields or ()))
-    return replace(declared, undone=declared.not_done_by(wiring.policy))
+    return replace(declared, unsupported_categories=declared.unsupported_under(wiring.policy))
 
 
-def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[Fault]:
+def _unsupported_settings(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[Fault]:
     """Yields the settings that its kind of system cannot fulfil."""
     settings = declared.settings
     if isinstance(settings, BusSettings) and Operation.EXPORT in settings.worked and not declared.categories:
@@ -173,14 +178,14 @@ def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[F
         yield place.fault(says)
     if declared.yields and not hasattr(adapter, METHODS[Operation.LOCATE]):
         yield place.fault("yields needs a system that can be searched, and this kind cannot; leave it out")
-    tells = adapter.can.yields
-    if tells is not None and (silent := sorted(declared.yields - tells)):
+    yielded = adapter.can.yields
+    if yielded is not None and (silent := sorted(declared.yields - yielded)):
         says = (
             f"yields has {' and '.join(silent)}, which nothing of its dataset or declaration tells: holds and other"
             " requests that are filed by it would not be seen; say yields there, or leave it out here"
         )
         yield place.fault(says)
-    if declared.assigns and not isinstance(adapter, Assigning):
+    if declared.assigns and not isinstance(adapter, NumberSource):
         says = "assigns needs a system that can list its numbers, and this kind cannot; leave it out"
         yield place.fault(says)
     if missing := sorted(adapter.can.searched_by - declared.needs - declared.yields):
@@ -225,7 +230,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
                 token_key=wiring.token_key,
                 clock=wiring.clock,
                 uploads=wiring.uploads,
-                held=declared.categories,
+                categories=declared.categories,
             )
         case _:
             raise Misconfigured(f"{name}: no adapter has settings of this kind")

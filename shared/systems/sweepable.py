@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 from shared.domain.errors import DsrError, Refused
 from shared.systems.contract import Task
 
-Then = Literal["delete", "anonymise"]
+CeilingAction = Literal["delete", "anonymise"]
 
 
 @dataclass(frozen=True, slots=True)
-class Dated:
+class DatedPlace:
     """A place with dated rows: the column of each anchor, by the policy's name.
 
     ``tells_countries``: rows show which country's law applies.
@@ -26,7 +26,7 @@ class Dated:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class DueCount:
     """Number of rows due and not exempt, and of all rows.
 
     ``undetermined``: due rows of an unknown country, which stay.
@@ -38,15 +38,15 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """Rows of a place past a ceiling: those whose ``anchor`` is before a local day, the first to be kept.
+class DueRecords:
+    """Rows of a place past a ceiling: their ``anchor`` is before the first local day to be kept.
 
     ``about``: their number as counted. ``country``: only rows known to be under its law; None: all rows.
     """
 
     table: str
     anchor: str
-    then: Then
+    then: CeilingAction
     first_kept: date
     zone: ZoneInfo
     about: int = field(default=0, compare=False)
@@ -54,15 +54,15 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
-    """Result of a retention run: rows deleted or anonymised; rows ``spared``.
+class SweepResult:
+    """Result of a retention run: rows deleted or anonymised; rows ``exempt``.
 
-    ``spared``: rows of exempt people, or in a state that forbids erasure. ``complete``: no due row can be left, so no
+    ``exempt``: rows of exempt people, or in a state that forbids erasure. ``complete``: no due row can be left, so no
     second look is needed.
     """
 
-    gone: int
-    spared: int
+    removed: int
+    exempt: int
     complete: bool = field(default=False, compare=False)
 
 
@@ -74,7 +74,7 @@ class SweepStopped(DsrError):
     """The run must stop: its process ends, or another one has the lease. Finished steps stay."""
 
 
-GoOn = Callable[[Due, int], Awaitable[None]]
+SweepStep = Callable[[DueRecords, int], Awaitable[None]]
 """Called before each step, and after it with the number of rows removed; raises ``SweepStopped`` to end the run."""
 
 
@@ -87,8 +87,10 @@ class Sweepable(Protocol):
     """
 
     @property
-    def dated(self) -> Sequence[Dated]: ...
+    def dated(self) -> Sequence[DatedPlace]: ...
 
-    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]: ...
+    async def count(self, due: Sequence[DueRecords], exempt: Exemptions) -> Sequence[DueCount | Refused]: ...
 
-    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]: ...
+    async def sweep(
+        self, due: Sequence[DueRecords], exempt: Exemptions, report_step: SweepStep
+    ) -> Sequence[SweepResult | Refused]: ...

@@ -14,7 +14,7 @@ import asyncpg
 from deploy.local import postgres_databases as databases
 from shared.systems.sql.adapter import SqlAdapter
 from shared.systems.sql.settings import SqlSettings
-from shared.systems.sweepable import Counted, Due, Swept
+from shared.systems.sweepable import DueCount, DueRecords, SweepResult
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
 from tests.fixtures.policy import signed_policy
@@ -27,7 +27,7 @@ _COUNT = "SELECT count(*) FROM call WHERE started_at < $1"
 _PLAIN = "DELETE FROM call WHERE started_at < $1"
 _DSN = "BENCH_CALLS_DSN"
 
-_DUE = Due("call", "call_start", "delete", FIRST_KEPT, ZoneInfo("UTC"))
+_DUE = DueRecords("call", "call_start", "delete", FIRST_KEPT, ZoneInfo("UTC"))
 _FILL = f"""
 INSERT INTO call (caller, callee, started_at, seconds)
 SELECT '+4930' || (23000000 + n % 1000), '+4989' || (40000000 + n % 90000),
@@ -83,7 +83,7 @@ async def _swept(copied: Stores) -> tuple[float, float]:
     settings = SqlSettings(dsn_env=_DSN, dataset=str(dated))
     adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]}, policy=signed_policy())
 
-    async def go_on(_due: Due, _gone: int) -> None:
+    async def go_on(_due: DueRecords, _gone: int) -> None:
         return None
 
     try:
@@ -95,11 +95,11 @@ async def _swept(copied: Stores) -> tuple[float, float]:
         started = time.monotonic()
         done = await adapter.sweep([replace(_DUE, about=OLD)], {}, go_on)
         swept = time.monotonic() - started
-        complete = [isinstance(each, Swept) and each.complete for each in done]
+        complete = [isinstance(each, SweepResult) and each.complete for each in done]
         missed = [] if all(complete) else await adapter.count([_DUE], {})
         whole = time.monotonic() - began
     finally:
         await adapter.close()
-    results = [each for each in (*counted, *missed) if isinstance(each, Counted)]
-    must("counts", (*[each.due for each in results], list(done)), (OLD, [Swept(OLD, 0)]))
+    results = [each for each in (*counted, *missed) if isinstance(each, DueCount)]
+    must("counts", (*[each.due for each in results], list(done)), (OLD, [SweepResult(OLD, 0)]))
     return whole, swept

@@ -16,7 +16,7 @@ from shared.domain.clock import Clock
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.systems.conformance import checks as conformance
-from shared.systems.conformance.checks import Person
+from shared.systems.conformance.checks import TestPerson
 from shared.systems.contract import Checkpoint, Result, Task
 from shared.systems.downstream import Downstream
 from shared.systems.http.adapter import HttpAdapter
@@ -227,13 +227,13 @@ class OnStand:
         adapter: Any = self.stand.adapter
         return Downstream(self.name, frozenset({IdentityType.EMAIL}), adapter=adapter)
 
-    async def put(self, person: Person, rows: int) -> int | None:
+    async def put(self, person: TestPerson, rows: int) -> int | None:
         return self.stand.put(person.email, rows)
 
-    async def share(self, _person: Person, _other: Person) -> bool:
+    async def share(self, _person: TestPerson, _other: TestPerson) -> bool:
         return False
 
-    async def held(self, person: Person) -> int | None:
+    async def held(self, person: TestPerson) -> int | None:
         return self.stand.holds(person.email)
 
     def about(self, task: Task) -> None:
@@ -246,13 +246,13 @@ class OnStand:
         self.stand.wait(delay)
 
 
-class Engine(conformance.Engine):
+class Engine(conformance.TaskRunner):
     """The engine's part around the adapter of a stand."""
 
     def __init__(self, stand: Stand) -> None:
         super().__init__(OnStand(stand))
 
-    erase = conformance.Engine.run
+    erase = conformance.TaskRunner.run
 
 
 def erasure_of(stand: Stand, email: str) -> Task:

@@ -67,7 +67,7 @@ class BusStand:
             token_key=self.token_key,
             clock=self.clock,
             uploads=self.uploads,
-            held=frozenset({"account"}),
+            categories=frozenset({"account"}),
         )
 
     async def publish(self, messages: Sequence[Message]) -> None:

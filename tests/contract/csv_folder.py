@@ -22,32 +22,32 @@ from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.policy import Policy
 from shared.systems.capabilities import Capabilities
+from shared.systems.engine.adapter import EngineAdapter
 from shared.systems.engine.records import (
     FLAGS,
-    Applied,
-    Change,
-    Clock,
-    Field,
+    AppliedChanges,
+    ChangeKind,
     Flag,
     Holder,
-    Kind,
     Link,
-    Note,
     Page,
     Record,
+    RecordChange,
+    RecordField,
     Shape,
-    Subject,
+    SubjectSearch,
+    TaskNote,
+    TimeFormat,
 )
-from shared.systems.engine.serving import Served
-from shared.systems.engine.stepwise import Moments
+from shared.systems.engine.stepwise import NonTransactionalUnit
 from shared.systems.settings import LimitedSettings
-from shared.systems.sweepable import Dated, Due
+from shared.systems.sweepable import DatedPlace, DueRecords
 
 Row = dict[str, str]
 
 
-def _columns(*names: str, **more: Any) -> tuple[Field, ...]:
-    return tuple(Field(name, name, str, rectifies=name if name in more else None) for name in names)
+def _columns(*names: str, **more: Any) -> tuple[RecordField, ...]:
+    return tuple(RecordField(name, name, str, rectifies=name if name in more else None) for name in names)
 
 
 CUSTOMERS: Final = Shape(
@@ -57,14 +57,14 @@ CUSTOMERS: Final = Shape(
     holders=(Holder("email", None, IdentityType.EMAIL, yields=True),),
     fields=_columns("email", "name", name=True),
     flags=(Flag("restricted"), Flag("no_marketing"), None),
-    mails=True,
+    used_for_marketing=True,
 )
 ORDERS: Final = Shape(
     place="orders",
     category="order",
     parties={},
     links=(Link("customers"),),
-    anchors=(("ordered", Clock("day", ZoneInfo("UTC"))),),
+    anchors=(("ordered", TimeFormat("day", ZoneInfo("UTC"))),),
     fields=_columns("goods", "ordered"),
 )
 SHAPES: Final = {shape.place: shape for shape in (CUSTOMERS, ORDERS)}
@@ -72,7 +72,7 @@ LEADS: Final = {"orders": "customer"}
 """The column with the key of the customer, by place."""
 
 
-class FolderUnit(Moments):
+class FolderUnit(NonTransactionalUnit):
     """One transaction over the files: `shapes` come with the referenced place first, `order` is that of deletion.
 
     `remembers`: the counts of a change are noted next to the data, and not in the progress of the task.
@@ -102,7 +102,7 @@ class FolderUnit(Moments):
         (folder / "noted.json").write_text(json.dumps(self.noted))
 
     async def find(
-        self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
+        self, subjects: Sequence[SubjectSearch], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
         """Yields the customers with one of these addresses, then the orders that lead to them."""
         del lock, most  # one transaction at a time, and all of it is in memory
@@ -131,23 +131,23 @@ class FolderUnit(Moments):
         names = [(each.shape.place, str(each.key[0])) for each in records]
         return [self._record(place, key, data=data) for place, key in names if key in self.rows[place]]
 
-    async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
+    async def apply(self, changes: Sequence[RecordChange], *, skip_referenced: bool = False) -> AppliedChanges:
         """Deletes rows, or gives columns other values."""
-        del skip_tied  # what leads to a customer goes with them
+        del skip_referenced  # what leads to a customer goes with them
         for each in changes:
             rows = self.rows[each.shape.place]
-            marks = {Kind.MARK: "yes", Kind.UNMARK: "no"}
+            marks = {ChangeKind.MARK: "yes", ChangeKind.UNMARK: "no"}
             flag = each.shape.flags[FLAGS.index(each.flag)] if each.kind in marks else None
             for record in each.records:
-                if each.kind is Kind.DELETE:
+                if each.kind is ChangeKind.DELETE:
                     del rows[record.key[0]]
                 elif flag:
                     rows[record.key[0]][flag.column] = marks[each.kind]
                 else:
                     rows[record.key[0]] |= {column: value or "" for column, value in each.values}
-        return Applied([len(each.records) for each in changes], {})
+        return AppliedChanges([len(each.records) for each in changes], {})
 
-    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
+    async def note(self, notes: Sequence[TaskNote]) -> Mapping[UUID, Counter[str]]:
         """Notes counts next to the data, so that a repeat returns the same."""
         for each in notes:
             known = self.noted.setdefault(str(each.task.task_id), {})
@@ -163,7 +163,7 @@ class FolderUnit(Moments):
         """Counts the rows of a file."""
         return len(self.rows[place])
 
-    async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
+    async def past(self, due: DueRecords, after: Record | None, *, most: int) -> Page:
         """Returns the next orders that are past their day."""
         if due.table != "orders":
             raise NotSupported(f"{due.table} has no day from which a period could count")
@@ -217,7 +217,7 @@ class FolderSettings(LimitedSettings):
     rounds: int = 3
 
 
-class CsvAdapter(Served):
+class CsvAdapter(EngineAdapter):
     """Serves what the services call."""
 
     def __init__(self, name: str, path: Path, policy: Policy) -> None:
@@ -228,12 +228,12 @@ class CsvAdapter(Served):
     def can(self) -> Capabilities:
         """States what it holds."""
         kinds, held = frozenset({IdentityType.EMAIL}), frozenset(each.category for each in SHAPES.values())
-        return Capabilities(searched_by=kinds, yields=kinds, holds=held)
+        return Capabilities(searched_by=kinds, yields=kinds, declared_categories=held)
 
     @property
-    def dated(self) -> Sequence[Dated]:
+    def dated(self) -> Sequence[DatedPlace]:
         """Orders have an age."""
-        return [Dated("orders", "order", {"ordered": "ordered"})]
+        return [DatedPlace("orders", "order", {"ordered": "ordered"})]
 
     async def close(self) -> None:
         """Does nothing: no connection is open."""

@@ -7,17 +7,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from shared.domain.operations import Change
-from shared.systems.conformance.checks import CHECKS, Trial, Word, run
-from shared.systems.sweepable import Counted, Due, Swept
+from shared.systems.conformance.checks import CHECKS, CheckContext, Verdict, run
+from shared.systems.sweepable import DueCount, DueRecords, SweepResult
 from tests.contract.adapter_stands import STANDS, OnStand, csv
 from tests.fixtures.analytics import nothing
 
-_CHANGES = dict.fromkeys(("rectified", "restricted", "suppressed"), Word.NOT_DECLARED)
+_CHANGES = dict.fromkeys(("rectified", "restricted", "suppressed"), Verdict.NOT_DECLARED)
 NOT_YES = {
     "opendsr": _CHANGES,  # OpenDSR knows no changes in place
     "bus": {},
     "csv": {},
-    "http": {**_CHANGES, "rectified": Word.YES},  # of that desk no restriction is declared
+    "http": {**_CHANGES, "rectified": Verdict.YES},  # of that desk no restriction is declared
 }
 """Expected results of a stand other than ``yes``."""
 CORRECTED = {
@@ -29,9 +29,9 @@ CORRECTED = {
 
 
 @pytest.fixture(params=STANDS)
-async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
+async def trial(request: pytest.FixtureRequest) -> AsyncIterator[CheckContext]:
     async with STANDS[request.param]() as stand:
-        yield Trial(OnStand(stand, request.param), change=CORRECTED[request.param])
+        yield CheckContext(OnStand(stand, request.param), change=CORRECTED[request.param])
 
 
 ON_STANDS = [name for name in CHECKS if name != "row of two people"]
@@ -39,15 +39,15 @@ ON_STANDS = [name for name in CHECKS if name != "row of two people"]
 
 
 @pytest.mark.parametrize("check", ON_STANDS)
-async def test_a_system_does_what_it_says(trial: Trial, check: str) -> None:
+async def test_a_system_does_what_it_says(trial: CheckContext, check: str) -> None:
     finding = await run(CHECKS[check], trial)
-    assert finding.word is NOT_YES[trial.system.name].get(check, Word.YES), finding
+    assert finding.verdict is NOT_YES[trial.system.name].get(check, Verdict.YES), finding
 
 
 async def test_a_folder_of_files_loses_by_night_what_is_past_its_day() -> None:
-    due = Due("orders", "ordered", "delete", date(2026, 1, 3), ZoneInfo("UTC"))
+    due = DueRecords("orders", "ordered", "delete", date(2026, 1, 3), ZoneInfo("UTC"))
     async with csv() as stand:
         stand.put("ada@example.com", 6)
-        assert await stand.adapter.count([due], {}) == [Counted(2, 5)]
-        assert await stand.adapter.sweep([due], {}, nothing) == [Swept(2, 0, complete=True)]
+        assert await stand.adapter.count([due], {}) == [DueCount(2, 5)]
+        assert await stand.adapter.sweep([due], {}, nothing) == [SweepResult(2, 0, complete=True)]
         assert stand.holds("ada@example.com") == 4

@@ -24,7 +24,7 @@ from shared.domain.errors import (
 )
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.topics import Message
-from shared.fulfilment.calls import Calls
+from shared.fulfilment.adapter_calls import AdapterCalls
 from shared.messaging.producer import BusAway
 from shared.runtime.metrics import CALL_SECONDS
 from shared.systems.bus.messages import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
@@ -330,7 +330,7 @@ async def worked(adapter: Adapter, operation: Operation) -> Sequence[Result]:
 
     asked: list[Task] = [task(operation, email(Subject(number).email)) for number in range(PEOPLE)]
     operate = getattr(adapter, operation.value)
-    calls = Calls(f"system:{operation}", operate, keep_nothing, CALL_SECONDS.labels("test", "system", operation))
+    calls = AdapterCalls(f"system:{operation}", operate, keep_nothing, CALL_SECONDS.labels("test", "system", operation))
     results = await calls.make(asked, ())
     await adapter.close()
     return [results[each.task_id] for each in asked]

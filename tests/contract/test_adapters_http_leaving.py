@@ -145,11 +145,11 @@ ALL = {"user", "deal", "note", "reply"}
     ("state", "holds", "said", "stays", "kept_by"),
     [
         ("ended", {}, {}, set(), {}),
-        ("ended", {"deal": "contact"}, {"held": frozenset({"contact"})}, {"user", "deal"}, "legal_hold"),
+        ("ended", {"deal": "contact"}, {"held_categories": frozenset({"contact"})}, {"user", "deal"}, "legal_hold"),
         ("ended", {"user": "contact"}, {"states": {"contract_active": True}}, {"user"}, "active_contract"),
         ("ended", {"user": "contact"}, {"states": {"contract_active": False}}, set(), {}),
         ("active", {"deal": "contact"}, {}, {"user", "deal"}, "active_contract"),
-        ("active", {"deal": "contact"}, {"held": frozenset({"contact"})}, {"user", "deal"}, "legal_hold"),
+        ("active", {"deal": "contact"}, {"held_categories": frozenset({"contact"})}, {"user", "deal"}, "legal_hold"),
     ],
     ids=["nothing", "a hold", "another tells", "it is over", "it tells itself", "both"],
 )
@@ -176,7 +176,7 @@ async def test_what_is_kept_stays_with_what_it_lies_below_and_the_rest_goes(
 async def test_repeat_of_a_task_reports_the_same_kept_data(tmp_path: Path) -> None:
     desk = desk_of()
     async with connected(tmp_path, desk, user="contact") as engine:
-        erasing = replace(task(), at=engine.clock.now(), held=frozenset({"contact"}))
+        erasing = replace(task(), at=engine.clock.now(), held_categories=frozenset({"contact"}))
         first, again = await engine.erase(erasing), await engine.erase(erasing)
     assert first == again
     assert desk.left == {"user"}
@@ -198,7 +198,7 @@ async def test_hold_placed_between_two_attempts_stops_the_rest(
         assert isinstance(waits, Pending)
         assert {each.split()[0] for each in desk.asked} == {"reply"}, "it waits until that is gone"
         desk.slow, desk.records["deal"][2]["state"] = False, state
-        [done] = await engine.erase(replace(erasing, held=frozenset({"contact"})))
+        [done] = await engine.erase(replace(erasing, held_categories=frozenset({"contact"})))
     assert desk.left == stays.keys()
     assert kept(done) == dict.fromkeys(stays.values(), ("legal_hold", 1))
 
@@ -241,7 +241,7 @@ async def test_customers_data_are_kept_by_no_rule(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(globals(), "KIND", KIND.replace("search = true, ", ""))
     async with connected(tmp_path, desk, user="contact") as engine:
         held = frozenset({"contact"})
-        erasing: Task = replace(task(), tenant="acme", states={"contract_active": True}, held=held)
+        erasing: Task = replace(task(), tenant="acme", states={"contract_active": True}, held_categories=held)
         await engine.erase(erasing)
     assert desk.left == set()
 
@@ -260,7 +260,7 @@ async def test_what_a_hold_alone_keeps_is_restricted_and_gets_no_marketing_and_w
 ) -> None:
     desk = desk_of(state)
     async with connected(tmp_path, desk, deal="contact", switched=switched) as engine:
-        erasing = replace(task(), at=engine.clock.now(), held=frozenset({"contact"}))
+        erasing = replace(task(), at=engine.clock.now(), held_categories=frozenset({"contact"}))
         first, again = await engine.erase(erasing), await engine.erase(erasing)
     assert first == again
     assert {each.category: each.restricted for each in receipt(first[0]).kept or ()} == restricted
@@ -275,7 +275,7 @@ async def test_a_record_that_does_not_show_its_restriction_is_no_restriction(tmp
     desk = desk_of()
     desk.stubborn = True
     async with connected(tmp_path, desk, deal="contact", switched=("deal",)) as engine:
-        [said] = await engine.erase(replace(task(), at=engine.clock.now(), held=frozenset({"contact"})))
+        [said] = await engine.erase(replace(task(), at=engine.clock.now(), held_categories=frozenset({"contact"})))
     assert isinstance(said, DataStillPresent)
     assert desk.left == ALL
 
@@ -300,7 +300,7 @@ async def test_records_kept_below_an_erased_account_do_not_stop_the_erasure(tmp_
     several = {"max_people": 2}
     async with declared_by(SIGNED, tmp_path / "desk.toml", httpx.MockTransport(desk), SetClock(), several) as engine:
         known = (*task().identities, account)
-        planned, erased = await both(engine, identities=known, held=frozenset({"contact"}))
+        planned, erased = await both(engine, identities=known, held_categories=frozenset({"contact"}))
     assert (desk.left, kept(planned)) == ({"note"}, {"contact": ("legal_hold", 1)})
     assert kept(erased) == kept(planned)
 

@@ -18,9 +18,19 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.systems.capabilities import Capabilities
-from shared.systems.conformance.checks import CHECKS, PREFIX, Finding, People, Person, Trial, Word, run, status
-from shared.systems.conformance.declared import Way
-from shared.systems.conformance.live import SeedFailed, Seeding
+from shared.systems.conformance.checks import (
+    CHECKS,
+    PREFIX,
+    CheckContext,
+    CheckResult,
+    TestPeople,
+    TestPerson,
+    Verdict,
+    run,
+    status,
+)
+from shared.systems.conformance.declared import SeedMethod
+from shared.systems.conformance.live import Seeder, SeedFailed
 from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
 from shared.systems.downstream import Downstream
 
@@ -46,15 +56,15 @@ class Toy:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def put(self, person: Person, rows: int) -> int | None:
+    async def put(self, person: TestPerson, rows: int) -> int | None:
         self.rows += [{"email": person.email, "name": person.name, "flag": False, "note": None} for _ in range(rows)]
         return rows
 
-    async def share(self, person: Person, other: Person) -> bool:
+    async def share(self, person: TestPerson, other: TestPerson) -> bool:
         self.rows += [{"email": person.email, "with": other.email, "words": "Hello", "flag": False} for _ in range(2)]
         return True
 
-    async def held(self, _: Person) -> int | None:
+    async def held(self, _: TestPerson) -> int | None:
         return None  # as of a live system: what it answers must do
 
     def about(self, task: Task) -> None:
@@ -151,17 +161,17 @@ ANSWERS: dict[str, Result] = {
 RENAMED = Change(field="name", current=None, asserted="Corrected Quarzfels")
 
 
-def trial(lie: str = "") -> Trial:
-    return Trial(Toy(lie), change=RENAMED, patience=timedelta(seconds=1))
+def trial(lie: str = "") -> CheckContext:
+    return CheckContext(Toy(lie), change=RENAMED, patience=timedelta(seconds=1))
 
 
-async def words(of: Trial) -> dict[str, Word]:
-    return {name: (await run(check, of)).word for name, check in CHECKS.items()}
+async def words(of: CheckContext) -> dict[str, Verdict]:
+    return {name: (await run(check, of)).verdict for name, check in CHECKS.items()}
 
 
 async def test_a_system_that_does_what_it_says_passes_every_check() -> None:
     found = await words(trial())
-    assert set(found.values()) == {Word.YES}, found
+    assert set(found.values()) == {Verdict.YES}, found
 
 
 @pytest.mark.parametrize(
@@ -184,31 +194,36 @@ async def test_a_system_that_does_what_it_says_passes_every_check() -> None:
 )
 async def test_a_lie_is_found_out(lie: str, checks: set[str]) -> None:
     found = await words(trial(lie))
-    assert {name for name, word in found.items() if word is Word.NO} >= checks, found
+    assert {name for name, word in found.items() if word is Verdict.NO} >= checks, found
 
 
 @pytest.mark.parametrize(
     ("lie", "word"),
     [
-        ("is away", Word.UNKNOWN),
-        ("refuses", Word.NO),
-        ("cannot", Word.NOT_DECLARED),
+        ("is away", Verdict.UNKNOWN),
+        ("refuses", Verdict.NO),
+        ("cannot", Verdict.NOT_DECLARED),
     ],
 )
-async def test_what_cannot_be_found_out_is_not_taken_for_yes_or_no(lie: str, word: Word) -> None:
-    assert (await run(CHECKS["erased"], trial(lie))).word is word
+async def test_what_cannot_be_found_out_is_not_taken_for_yes_or_no(lie: str, word: Verdict) -> None:
+    assert (await run(CHECKS["erased"], trial(lie))).verdict is word
 
 
 def test_the_status_is_that_of_the_worst_word() -> None:
-    def of(*found: Word) -> int:
-        return status([{str(n): Finding(word) for n, word in enumerate(found)}])
+    def of(*found: Verdict) -> int:
+        return status([{str(n): CheckResult(word) for n, word in enumerate(found)}])
 
-    fine = (Word.YES, Word.NOT_DECLARED, Word.SKIPPED)
-    assert [of(*fine), of(*fine, Word.UNKNOWN), of(*fine, Word.NO), of(Word.NO, Word.UNKNOWN)] == [0, 2, 1, 1]
+    fine = (Verdict.YES, Verdict.NOT_DECLARED, Verdict.SKIPPED)
+    assert [of(*fine), of(*fine, Verdict.UNKNOWN), of(*fine, Verdict.NO), of(Verdict.NO, Verdict.UNKNOWN)] == [
+        0,
+        2,
+        1,
+        1,
+    ]
 
 
 def test_invented_people_are_no_two_alike_and_all_bear_the_prefix() -> None:
-    people = People()
+    people = TestPeople()
     person = people.another()
     everybody = [person, *people.neighbours(person), people.another()]
     assert len({each.email for each in everybody}) == len({each.key for each in everybody}) == 6
@@ -219,13 +234,13 @@ def test_invented_people_are_no_two_alike_and_all_bear_the_prefix() -> None:
 async def test_a_command_is_given_the_person_and_tells_how_many_rows_it_made(tmp_path: Path) -> None:
     given = tmp_path / "given"
     code = f"import sys; open({str(given)!r}, 'w').write(sys.stdin.read()); print(3)"
-    way = Way(command=(sys.executable, "-c", code))
-    assert await Seeding("toy", way, {}).run(People().another().values) == 3
+    way = SeedMethod(command=(sys.executable, "-c", code))
+    assert await Seeder("toy", way, {}).run(TestPeople().another().values) == 3
     assert PREFIX in given.read_text()
     with pytest.raises(SeedFailed, match="ended with status 1"):
-        await Seeding("toy", Way(command=(sys.executable, "-c", "raise SystemExit(1)")), {}).run({})
+        await Seeder("toy", SeedMethod(command=(sys.executable, "-c", "raise SystemExit(1)")), {}).run({})
     with pytest.raises(SeedFailed, match="No such file"):
-        await Seeding("toy", Way(command=("/nowhere",)), {}).run({})
+        await Seeder("toy", SeedMethod(command=("/nowhere",)), {}).run({})
 
 
 def conformance(*words: str | Path) -> Any:

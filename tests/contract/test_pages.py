@@ -172,7 +172,9 @@ def test_customers_of_a_page_are_separated(tmp_path: Path) -> None:
     dataset = dataset.replace("columns = {", 'columns = { served_domain = { class = "T" },')
     dataset = dataset.replace(".columns]\n", '.columns]\nserved_domain = { class = "T" }\n')
     file = connected(tmp_path, orders + customers, dataset)
-    known = [Downstreams.load(file, WIRING).get("orders").tells_apart(tenant) for tenant in (None, "acme", "unknown")]
+    known = [
+        Downstreams.load(file, WIRING).get("orders").separates_tenant(tenant) for tenant in (None, "acme", "unknown")
+    ]
     assert known == [True, True, False]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from shared.domain.operations import Operation, TaskOutcome
 from shared.storage.postgres import connected
 from shared.systems.sql.dataset import Dataset
-from shared.systems.sql.drafting import Decided, Draft, drift, toml_value
+from shared.systems.sql.drafting import DatasetDraft, DecidedDataset, drift, toml_value
 from shared.systems.sql.notes import schema_for
 from shared.systems.sql.postgresql import Postgres
 from tests.fixtures import django
@@ -55,7 +55,7 @@ async def test_a_subject_of_django_is_found_exported_and_erased_by_a_drafted_dat
     async with server.connection() as reading:
         catalog = await server.catalog(reading, None)
     await server.close()
-    drafted = "\n".join(Draft(catalog, "public", (), Decided()).lines())
+    drafted = "\n".join(DatasetDraft(catalog, "public", (), DecidedDataset()).lines())
     assert "anna" not in drafted
     assert re.search(
         r"it also refers to people, by belongs_to = \[{ table = .auth_user., on = { user_id = .id. } }]", drafted

@@ -21,7 +21,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, CountUnknown, Operation, ShownRecord, TaskOutcome
 from shared.systems import check
 from shared.systems.conformance import live
-from shared.systems.conformance.checks import Word
+from shared.systems.conformance.checks import Verdict
 from shared.systems.engine import retention
 from shared.systems.registry import Wiring, refuse_to_send
 from shared.systems.sql import change
@@ -29,7 +29,7 @@ from shared.systems.sql.adapter import SqlAdapter
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.mariadb import Maria
 from shared.systems.states import ErasureRefused
-from shared.systems.sweepable import Counted, Due, Swept
+from shared.systems.sweepable import DueCount, DueRecords, SweepResult
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
@@ -91,10 +91,10 @@ async def test_the_conformance_suite_passes_on_it(shop: Shop) -> None:
     environment = {"SHOP_DSN": shop.dsn, "OWNER_DSN": shop.server.dsn(shop.name)}
     wiring = Wiring(environment, SystemClock(), refuse_to_send, b"", policy=nothing_kept())
     (checked,) = await check.check(shop.folder / "downstreams.toml", wiring)
-    assert (checked.looked, checked.faults) == (True, ())
+    assert (checked.live, checked.faults) == (True, ())
     found = (await live.examine(shop.folder / "downstreams.toml", wiring))["shop"]
     assert kept("mariadb", found) == {}
-    assert {name for name, each in found.items() if each.word is not Word.YES} == set()
+    assert {name for name, each in found.items() if each.verdict is not Verdict.YES} == set()
 
 
 async def test_the_check_tries_each_operation_and_names_planted_faults(shop: Shop) -> None:
@@ -318,7 +318,7 @@ async def test_restriction_is_stored_in_a_side_table(shop: Shop) -> None:
     rows = await shop.ask("SELECT number, request_id FROM restricted_number")
     assert rows == [(ANNAS, str(restricting.request_id))]
     assert (
-        await restricting_store.receipt(replace(restricting, operation=LIFT, turn=(9, 0)))
+        await restricting_store.receipt(replace(restricting, operation=LIFT, opened_and_stage=(9, 0)))
     ).outcome is TaskOutcome.AMENDED
     assert await shop.ask("SELECT number FROM restricted_number") == []
     await restricting_store.close()
@@ -329,7 +329,7 @@ async def test_number_of_calls_that_a_rule_keeps_is_marked_in_the_side_table(sho
     await shop.run(SIDE_TABLE, "DELETE FROM `call` WHERE id = 2")
     keeping = shop.connected(WITH_SIDE_TABLE.replace(BEGAN, KEEPS), policy=signed_policy())
     erasing = replace(task(ERASE, number(ANNAS)), at=datetime(2026, 10, 1, 12, tzinfo=UTC))
-    held = replace(erasing, held=keeping.adapter.can.holds)
+    held = replace(erasing, held_categories=keeping.adapter.can.declared_categories)
     marks = "SELECT DISTINCT number, request_id, kept FROM restricted_number"
     assert (await keeping.receipt(held)).ground == "legal_hold"
     assert await shop.ask(marks) == [(ANNAS, str(erasing.request_id), 0)]
@@ -380,13 +380,13 @@ page = { class = "M", anonymous = "rare" }
 """
     web = shop.connected(visits)
     adapter: Any = web.adapter
-    past = Due("visit", "event_time", "anonymise", date(2025, 1, 1), ZoneInfo("UTC"))
-    assert await adapter.count([past], {}) == [Counted(3, 4)]
-    assert await adapter.sweep([past], {}, nothing) == [Swept(3, 0)]
+    past = DueRecords("visit", "event_time", "anonymise", date(2025, 1, 1), ZoneInfo("UTC"))
+    assert await adapter.count([past], {}) == [DueCount(3, 4)]
+    assert await adapter.sweep([past], {}, nothing) == [SweepResult(3, 0)]
     left = await shop.ask("SELECT client, DATE(seen), page FROM visit WHERE client IS NULL ORDER BY page")
     assert left == [(None, date(2024, 5, 1), None), *[(None, date(2024, 5, 1), "home")] * 2]
     assert await shop.ask("SELECT count(*) FROM visit WHERE id IN (1, 2, 3)") == [(0,)]
-    assert await adapter.sweep([past], {}, nothing) == [Swept(0, 0)]
+    assert await adapter.sweep([past], {}, nothing) == [SweepResult(0, 0)]
     await web.close()
 
 
@@ -413,18 +413,18 @@ async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referr
         "call": {"call_start": "began"},
     }
     zone = ZoneInfo("Europe/Madrid")
-    calls = Due("call", "call_start", "delete", date(2026, 3, 3), zone)
-    purchases = Due("purchase", "placed", "delete", date(2026, 1, 1), zone)
+    calls = DueRecords("call", "call_start", "delete", date(2026, 3, 3), zone)
+    purchases = DueRecords("purchase", "placed", "delete", date(2026, 1, 1), zone)
     spared = {"call": [task(ERASE, number(ANNAS))]}
     counted = await adapter.count([calls, purchases], spared)
-    assert counted == [Counted(1, 3), Counted(3, 4)]
-    assert await adapter.sweep([calls, purchases], spared, nothing) == [Swept(1, 1), Swept(1, 1)]
+    assert counted == [DueCount(1, 3), DueCount(3, 4)]
+    assert await adapter.sweep([calls, purchases], spared, nothing) == [SweepResult(1, 1), SweepResult(1, 1)]
     assert await shop.ask("SELECT id FROM `call` ORDER BY id") == [(1,), (3,)]
     assert await shop.ask("SELECT id FROM purchase ORDER BY id") == [(1,), (2,), (4,)], "4 is open, and no one's to end"
     counted = await adapter.count([calls, purchases], {})
-    assert counted == [Counted(1, 2), Counted(2, 3)], "what stays is past, and missed"
-    assert await adapter.count([replace(purchases, country="DE")], {}) == [Counted(1, 3, undetermined=2)]
-    assert await adapter.sweep([replace(purchases, country="FR")], {}, nothing) == [Swept(0, 0)]
+    assert counted == [DueCount(1, 2), DueCount(2, 3)], "what stays is past, and missed"
+    assert await adapter.count([replace(purchases, country="DE")], {}) == [DueCount(1, 3, undetermined=2)]
+    assert await adapter.sweep([replace(purchases, country="FR")], {}, nothing) == [SweepResult(0, 0)]
     [refused] = await adapter.sweep([replace(calls, then="anonymise")], {}, nothing)
     assert isinstance(refused, DatasetOutdated), "it says not what becomes of each column"
     await swept.close()

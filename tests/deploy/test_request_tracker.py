@@ -12,7 +12,7 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import NotSupported, WrongPersonMatch
 from shared.domain.operations import Operation, TaskOutcome
 from shared.systems.conformance import live
-from shared.systems.conformance.checks import Word
+from shared.systems.conformance.checks import Verdict
 from shared.systems.contract import Receipt
 from shared.systems.http.adapter import HttpAdapter
 from shared.systems.http.settings import DeclaredHttpSettings, path_of
@@ -153,7 +153,7 @@ async def test_conformance_says_what_it_does_and_that_a_person_must_erase(
     secrets = {"RT_TOKEN": tracker.token}
     found = (await live.examine(file, Wiring(secrets, SystemClock(), refuse_to_send, b"")))["tickets"]
     assert kept("request-tracker", found) == {}
-    words = {name: each.word for name, each in found.items()}
-    assert {name for name, word in words.items() if word is Word.YES} >= {"found", "exported", "rectified"}
-    assert words["erased"] is Word.NOT_DECLARED
+    words = {name: each.verdict for name, each in found.items()}
+    assert {name for name, word in words.items() if word is Verdict.YES} >= {"found", "exported", "rectified"}
+    assert words["erased"] is Verdict.NOT_DECLARED
     assert "no way to erase ticket, user" in found["erased"].reason

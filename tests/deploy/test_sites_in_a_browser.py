@@ -11,7 +11,7 @@ from playwright.async_api import Page
 
 from services.export.pieces import Piece
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.release import Match, Row
+from shared.domain.release import Match, ReleaseRow
 from shared.domain.rights import Right
 from tests.fixtures.authority import issue
 from tests.fixtures.browser import Eyes, eyes, press, walk_to
@@ -115,7 +115,7 @@ async def packed(intake: Intake, reference: str) -> UUID:
     content = await made_of([ticket], Right.ACCESS, intake.clock.now())
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", UUID(reference))
-        return await seal_package(tx, subject, content, Row("ticket", [Match("email", EMAIL)]))
+        return await seal_package(tx, subject, content, ReleaseRow("ticket", [Match("email", EMAIL)]))
 
 
 async def test_over_tls_a_browser_keeps_the_cookie_that_is_bound_to_the_host(

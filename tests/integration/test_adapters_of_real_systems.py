@@ -15,7 +15,7 @@ from deploy.local import postgres_databases as databases
 from deploy.local.roundup import Roundup
 from deploy.local.tryton import Tryton
 from shared.domain.operations import Change
-from shared.systems.conformance.checks import CHECKS, People, Trial, Word, run
+from shared.systems.conformance.checks import CHECKS, CheckContext, TestPeople, Verdict, run
 from tests.contract.adapter_stands import Erasable, OnStand, Plain, Stand
 from tests.contract.test_adapters import ON_STANDS
 from tests.fixtures import groups
@@ -29,7 +29,11 @@ CORRECTED = {
     "tryton": Change(field="name", current=None, asserted="Corrected Quarzfels"),
     "roundup": Change(field="name", current=None, asserted="Corrected Quarzfels"),
 }
-NOT_YES: Mapping[str, Mapping[str, Word]] = {"sql": {"restricted": Word.NOT_DECLARED}, "tryton": {}, "roundup": {}}
+NOT_YES: Mapping[str, Mapping[str, Verdict]] = {
+    "sql": {"restricted": Verdict.NOT_DECLARED},
+    "tryton": {},
+    "roundup": {},
+}
 """Expected results other than ``yes``: a table cannot show a restriction."""
 _numbers = itertools.count(1)
 
@@ -154,13 +158,13 @@ async def stand(server: Any, tmp_path: Path) -> AsyncIterator[Stand]:
 
 async def test_real_system_conforms(request: pytest.FixtureRequest, stand: Stand, subtests: pytest.Subtests) -> None:
     name = request.node.callspec.params["server"]
-    trial = Trial(
+    trial = CheckContext(
         OnStand(stand, name),
-        People(domain=stand.address("@example.com")[1:]),
+        TestPeople(domain=stand.address("@example.com")[1:]),
         change=CORRECTED[name],
         row_by_row=name == "sql",
     )
     for check in ON_STANDS:
         finding = await run(CHECKS[check], trial)
         with subtests.test(check):
-            assert finding.word is NOT_YES[name].get(check, Word.YES), finding
+            assert finding.verdict is NOT_YES[name].get(check, Verdict.YES), finding

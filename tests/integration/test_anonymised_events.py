@@ -13,7 +13,7 @@ from shared.domain.errors import LimitExceeded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import OF_ONE_PERSON, Change, Limit, Operation, ShownRecord, TaskOutcome
 from shared.systems.contract import Receipt
-from shared.systems.sweepable import Swept
+from shared.systems.sweepable import SweepResult
 from tests.fixtures.analytics import counted, due, sweep, visit
 from tests.fixtures.cdr import SqlEngine, ask, store_of
 from tests.fixtures.downstream import email, receipt, task
@@ -45,7 +45,7 @@ async def test_no_person_is_identified_in_anonymised_rows(analytics_store: Analy
     await analytics_store.seed(history())
     before = await rows(analytics_store, anonymised=True)
     assert await counted(events, ANONYMISE) == (121, 122)
-    assert await sweep(events, ANONYMISE) == [Swept(121, 0)]
+    assert await sweep(events, ANONYMISE) == [SweepResult(121, 0)]
     after = await rows(analytics_store, anonymised=True)
     assert len(after) == len(before)
     # No key that joins with what others have noted, and nothing that singles out.
@@ -88,7 +88,7 @@ async def test_erasure_finds_events_by_browser_or_account(analytics_store: Analy
 async def test_what_was_anonymised_goes_at_its_end(analytics_store: AnalyticsStore, events: SqlEngine) -> None:
     await analytics_store.seed(history())
     await sweep(events, ANONYMISE)
-    assert await sweep(events, due("event", "event_time", "2026-08-12")) == [Swept(121, 0)]
+    assert await sweep(events, due("event", "event_time", "2026-08-12")) == [SweepResult(121, 0)]
     assert len(await ask(analytics_store.admin, ROWS)) == 1
 
 
@@ -182,7 +182,7 @@ async def test_two_approvers_or_a_proof_or_the_store_confirm_an_account(shop: Sq
 
 async def test_kept_rows_still_show_their_account_for_the_later_erasure(shop: SqlEngine, dsn: str) -> None:
     known = (email("ada@example.org"), account("C-9", claimed=True))
-    asked = replace(task(Operation.PLAN, *known), system="store", held=frozenset({"customer"}), at=AT)
+    asked = replace(task(Operation.PLAN, *known), system="store", held_categories=frozenset({"customer"}), at=AT)
     planned, done = [receipt(await shop.one(replace(asked, operation=o))) for o in (Operation.PLAN, Operation.ERASE)]
     assert (planned.found, planned.remaining) == (done.found, done.remaining) == (2, 1)
     assert await ask(dsn, ALL) == [(2, 1, 2)], "her call went, and nothing of anybody else"

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from shared.domain.errors import AnswerMalformed, AnswerUnreadable, Unavailable
-from shared.systems.http_client import HttpClient, connect
+from shared.systems.http_client import HttpClient, connect_http
 from shared.systems.settings import AnswerLimits
 from tests.fixtures.hostile_server import (
     FOREIGN,
@@ -29,7 +29,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 
 
 async def asked(server: HostileServer, limits: AnswerLimits = LIMITS) -> Any:
-    client = HttpClient("the shop", connect(timeout=30, trust_env=False), sign_in="", limits=limits)
+    client = HttpClient("the shop", connect_http(timeout=30, trust_env=False), sign_in="", limits=limits)
     try:
         return client.json(client.expect(await client.send("POST", server.url, json={}), "to us"))
     finally:
@@ -100,7 +100,7 @@ async def test_what_comes_packed_is_read_up_to_the_same_bound(coding: str) -> No
 
 
 async def test_it_is_asked_in_the_two_ways_that_can_be_bounded_and_gets_no_cookie_back() -> None:
-    client = connect(trust_env=False)
+    client = connect_http(trust_env=False)
     async with hostile_server(said(b"{}", "Set-Cookie: tracked=yes; Path=/", "Connection: close")) as server:
         for _ in range(2):
             await client.get(server.url)

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.precedence import Kind, Marks
+from shared.domain.precedence import RequestKind, RequestMarks
 from shared.domain.rights import Right
 from shared.messaging.dispatcher import Unreadable
 from shared.storage import open_requests
@@ -290,11 +290,14 @@ async def test_withdrawn_consent_erases_nothing_before_its_copy(intake: Intake) 
     assert answer.status_code == 201, answer.text
     access, withdrawal = answer.json()["requests"]
     assert [access["state"], withdrawal["state"]] == ["awaiting_identity", "in_progress"]
-    asked = {UUID(withdrawal["request_id"]): Marks(), uuid7(): Marks(emails=frozenset({b"ada@example.org"}))}
+    asked = {
+        UUID(withdrawal["request_id"]): RequestMarks(),
+        uuid7(): RequestMarks(emails=frozenset({b"ada@example.org"})),
+    }
 
     async def before() -> dict[UUID, list[str]]:
         async with intake.unit_of_work.begin() as tx:
-            found = await open_requests.others(tx.connection, asked, {Kind.COPY})
+            found = await open_requests.others(tx.connection, asked, {RequestKind.COPY})
         return {request_id: [str(other.request_id) for other in others] for request_id, others in found.items()}
 
     assert await before() == {UUID(withdrawal["request_id"]): [access["request_id"]]}, "no other request waits"

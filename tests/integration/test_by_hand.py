@@ -13,7 +13,7 @@ from shared.domain.errors import LimitExceeded, NotSupported, Refused, TableMiss
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, LimitConfirmed, TaskRecorded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
-from shared.domain.proofs import Action
+from shared.domain.proofs import ProofAction
 from shared.domain.rights import Outcome, Right
 from shared.fulfilment import handlers
 from shared.fulfilment.store import NewFulfilment
@@ -34,7 +34,7 @@ class Team(ScriptedSystem):
 
     @property
     def declared(self) -> Downstream:
-        return Downstream(self.system, self.needs, adapter=_Erasing(), needed=dict.fromkeys(Action, "L0"))
+        return Downstream(self.system, self.needs, adapter=_Erasing(), needed=dict.fromkeys(ProofAction, "L0"))
 
 
 class _Erasing:

@@ -20,7 +20,7 @@ from shared.domain.clock import SystemClock
 from shared.storage.postgres import connected
 from shared.systems.check import check
 from shared.systems.conformance import live
-from shared.systems.conformance.checks import PREFIX, Finding, Word
+from shared.systems.conformance.checks import PREFIX, CheckResult, Verdict
 from shared.systems.registry import Wiring, refuse_to_send
 from shared.systems.sql.notes import schema_for
 from tests.fixtures.cdr import ask, with_tables
@@ -59,7 +59,7 @@ class Store:
         """Writes the downstreams file."""
         self.file.write_text(TABLE + conformance)
 
-    async def examined(self) -> dict[str, Finding]:
+    async def examined(self) -> dict[str, CheckResult]:
         wiring = Wiring(self.environment, SystemClock(), refuse_to_send, b"")
         return {**(await live.examine(self.file, wiring))["customers"]}
 
@@ -81,8 +81,8 @@ async def test_conforming_store_passes_and_keeps_no_invented_person(store: Store
     store.declare(SEEDED)
     before = await store.people()
     found = await store.examined()
-    assert found.pop("row of two people").word is Word.SKIPPED, "it has no such rows"
-    assert {name: each for name, each in found.items() if each.word is not Word.YES} == {}
+    assert found.pop("row of two people").verdict is Verdict.SKIPPED, "it has no such rows"
+    assert {name: each for name, each in found.items() if each.verdict is not Verdict.YES} == {}
     assert found["gone on the second look"].seconds is not None
     assert found["kill in the middle"].reason == "killed at 4 notes, ended as if it had not been"
     assert await store.people() == before
@@ -97,8 +97,8 @@ async def test_a_store_that_brings_back_what_was_erased_says_no(store: Store) ->
             f" WHEN (OLD.account_id LIKE '{PREFIX}%') EXECUTE FUNCTION keep()"
         )
     found = await store.examined()
-    assert found["erased"].word is Word.NO
-    assert found["exported"].word is Word.YES
+    assert found["erased"].verdict is Verdict.NO
+    assert found["exported"].verdict is Verdict.YES
 
 
 async def test_what_an_earlier_run_has_left_is_swept_by_its_prefix_alone(store: Store) -> None:
@@ -116,7 +116,7 @@ async def test_neighbours_whose_addresses_contain_another_are_swept_too(store: S
     store.declare(SEEDED.replace("DELETE FROM customer WHERE account_id LIKE {key} || '%'", by_address))
     before = await store.people()
     found = await store.examined()
-    assert found["exported"].word is Word.YES
+    assert found["exported"].verdict is Verdict.YES
     assert await store.people() == before
 
 
@@ -221,7 +221,7 @@ async def faults(folder: Path, dsn: str, needs: str = '["account_id", "email", "
     (folder / "downstreams.toml").write_text(TABLE_OF_INSPECTION.format(needs=needs))
     wiring = Wiring({"STORE": dsn}, SystemClock(), publish, b"", policy=nothing_kept())
     (shop,) = await check(folder / "downstreams.toml", wiring)
-    assert shop.looked, shop.faults
+    assert shop.live, shop.faults
     return [fault.says for fault in shop.faults]
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.domain.release import Match, Row
+from shared.domain.release import Match, ReleaseRow
 from tests.fixtures.console import OpenedConsole
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import PROPOSAL, REASONS, Intake, approve, id_of
@@ -177,7 +177,7 @@ async def disowned_after_the_answer(door: Opened, *, packed: bool = False) -> st
         async with door.intake.unit_of_work.begin() as tx:
             subject = "SELECT subject_ref FROM request WHERE request_id = $1"
             of = await tx.connection.fetchval(subject, UUID(reference))
-            package = await seal_package(tx, of, b"everything", Row("ticket", [Match("email", EMAIL)]))
+            package = await seal_package(tx, of, b"everything", ReleaseRow("ticket", [Match("email", EMAIL)]))
     await door.intake.complete(f"/v1/requests/{reference}", tasks=(EXPORTED,), package_id=package)
     await (await door.visitor().open(link_in(theirs))).send(answer="not_me")
     assert await waiting(door) == [(reference, "disowned")]

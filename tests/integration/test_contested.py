@@ -26,7 +26,7 @@ from shared.domain.operations import Change, Exceeded, Limit, Operation, ShownRe
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import FulfilmentResult
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from tests.fixtures.analytics import due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, call, engine, number
@@ -237,7 +237,7 @@ async def restricted(harness: Harness, *identities: Identity) -> LiftDecided:
 
 async def conclude(harness: Harness, request_id: UUID, subject: UUID, operation: Operation) -> None:
     report = TaskReport(task_id=uuid7(), system="crm", operation=operation, outcome=TaskOutcome.AMENDED, found=1)
-    done = Completed(uuid7(), request_id, subject, Right.RESTRICTION, operation, {}, (report,))
+    done = FulfilmentResult(uuid7(), request_id, subject, Right.RESTRICTION, operation, {}, (report,))
     async with harness.unit_of_work.begin() as tx:
         await amendment.finish(harness.fulfilments, [done], tx)
 

@@ -67,7 +67,7 @@ async def erasing(
     loaded = Downstreams.load(seeded.downstreams, Wiring(seeded.env, clock, refuse_to_send, b"", policy=policy))
     async with await connect_pool(in_process(database), ServiceName.ERASURE) as pool:
         fulfilments = Fulfilments({Operation.ERASE: loaded.stages(Operation.ERASE)})
-        fulfilments.know(loaded.all)
+        fulfilments.register(loaded.all)
         harness = Harness(UnitOfWorkFactory(pool, ServiceName.ERASURE, clock, Vault(keys), policy), fulfilments, ())
         await harness.renew(harness.lease)
         async with pool.acquire() as connection:

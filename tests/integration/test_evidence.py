@@ -22,7 +22,7 @@ from services.intake.jobs import expiry
 from shared.domain.events import RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.precedence import Kind, Marks
+from shared.domain.precedence import RequestKind, RequestMarks
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.runtime.metrics import PEOPLE
@@ -396,9 +396,9 @@ async def test_an_erasure_ends_what_was_left_under_another_address_that_was_loca
     intake.clock.pass_by(hours=1)
     erasure = await intake.submit(right="erasure", subject={"email": "ada@example.org"})
     located = (Identity(IdentityType.EMAIL, "ada.l@example.org"), Identity(IdentityType.ACCOUNT_ID, "C-1"))
-    marks = Marks.of(intake.unit_of_work.vault.keyring, located)
+    marks = RequestMarks.of(intake.unit_of_work.vault.keyring, located)
     async with intake.unit_of_work.begin() as tx:
-        await open_requests.enter(tx.connection, [(UUID(id_of(erasure)), Kind.ERASURE, marks)])
+        await open_requests.enter(tx.connection, [(UUID(id_of(erasure)), RequestKind.ERASURE, marks)])
     await intake.complete(erasure)
     intake.clock.pass_by(hours=1)
     assert await end(intake) == {"erased": 1}

@@ -24,7 +24,7 @@ from shared.domain.release import Match
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.storage import suppression
 from shared.storage.release import fault_of_package
 from shared.storage.suppression import CHANNELS, Entry
@@ -271,9 +271,9 @@ async def verified(harness: Harness, right: Right, *identities: Identity, scope:
     return a(RequestVerified, right=right, subject=await harness.subject(*identities), scope=scope, due_on=DUE)
 
 
-def done(event: RequestVerified, operation: Operation, outcome: TaskOutcome = TaskOutcome.AMENDED) -> Completed:
+def done(event: RequestVerified, operation: Operation, outcome: TaskOutcome = TaskOutcome.AMENDED) -> FulfilmentResult:
     report = TaskReport(task_id=uuid7(), system="crm", operation=operation, outcome=outcome, found=1, changed=1)
-    return Completed(uuid7(), event.request_id, event.subject, event.right, operation, {}, (report,))
+    return FulfilmentResult(uuid7(), event.request_id, event.subject, event.right, operation, {}, (report,))
 
 
 async def rows(harness: Harness, statement: str) -> list[tuple[Any, ...]]:

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from shared.domain.operations import TaskOutcome
-from shared.fulfilment.completion import TaskCompletion, Worked
-from shared.fulfilment.queue import Claim
+from shared.fulfilment.completion import TaskCompletion, WorkedBatch
+from shared.fulfilment.queue import LeasedTask
 from shared.messaging.group_commit import GroupCommit
 from shared.runtime.settings import WorkSettings
 from shared.systems.contract import Receipt
@@ -25,7 +25,7 @@ GOOD, BAD = {"call": 2}, {"call\0": 2}
 class Writers:
     """Four claimed tasks, and a completion to which each is written as a batch of its own."""
 
-    def __init__(self, harness: Harness, claims: Sequence[Claim]) -> None:
+    def __init__(self, harness: Harness, claims: Sequence[LeasedTask]) -> None:
         self.harness, self.claims = harness, claims
         settings = WorkSettings.model_validate({"downstreams": "none"})
         self.completion = TaskCompletion(harness.unit_of_work, harness.fulfilments, harness.concludes, settings)
@@ -42,7 +42,7 @@ class Writers:
     def _write(self, number: int, categories: dict[str, int]) -> None:
         claim = self.claims[number]
         receipt = Receipt(claim.task_id, TaskOutcome.ERASED, found=2, changed=2, by_category=categories)
-        self.tasks.append(asyncio.create_task(self.completion.write(Worked([claim], [receipt], {}, {}))))
+        self.tasks.append(asyncio.create_task(self.completion.write(WorkedBatch([claim], [receipt], {}, {}))))
 
     @asynccontextmanager
     async def behind_a_lock(self) -> AsyncIterator[None]:

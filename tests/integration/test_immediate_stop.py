@@ -76,7 +76,7 @@ async def test_unavailable_system_delays_no_marketing_stop(open_harness: OpenHar
         **{f"{name}:{stop}": "waiting" for name in harness.systems},
     }
     async with harness.unit_of_work.begin() as tx:
-        so_far = (await reports.so_far(tx, [request_id]))[request_id].reports
+        so_far = (await reports.results_so_far(tx, [request_id]))[request_id].reports
     assert {(r.system, r.found) for r in so_far if r.operation == stop and r.outcome} == {("crm", 2), ("list", 2)}
     assert harness.completed == []
     harness.systems["crm"].answers[LOCATE] = FOUND
@@ -172,7 +172,7 @@ async def test_no_early_stop_once_other_tasks_are_done(open_harness: OpenHarness
     harness.systems["list"].answers.clear()
     await work(harness, ("list", SUPPRESS))
     assert len(harness.completed) == 1
-    assert [task.turn[1] for task in harness.systems["list"].asked] == [0, 1]
+    assert [task.opened_and_stage[1] for task in harness.systems["list"].asked] == [0, 1]
     left = "SELECT count(*) FROM task WHERE state NOT IN ('done', 'cancelled')"
     assert await harness.pool.fetchval(left) == 0
     assert await harness.states(request_id) == dict.fromkeys(await harness.states(request_id), "done")
@@ -199,7 +199,7 @@ async def test_consent_data_go_once_all_systems_were_located(open_harness: OpenH
     assert await harness.pool.fetchval("SELECT count(*) FROM task WHERE immediate") == 3, "of the first alone"
 
 
-@pytest.mark.parametrize("how", ["tells_holders_apart", "tells_people_apart"])
+@pytest.mark.parametrize("how", ["distinguishes_holders", "distinguishes_people"])
 async def test_possibly_shared_address_restricts_no_one_yet(open_harness: OpenHarness, how: str) -> None:
     crm, postbox, shop = company()
     crm.more[how] = True
@@ -214,7 +214,7 @@ async def test_possibly_shared_address_restricts_no_one_yet(open_harness: OpenHa
 async def test_two_systems_that_may_share_addresses_wait_for_each_other(open_harness: OpenHarness) -> None:
     crm, postbox, shop = company()
     for each_of in (crm, shop):
-        each_of.more["tells_people_apart"] = True
+        each_of.more["distinguishes_people"] = True
     shop.needs, shop.yields = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID}), crm.yields
     harness, _ = await opened(open_harness, RESTRICT, crm, postbox, shop)
     await work(harness, *((name, RESTRICT) for name in harness.systems))
@@ -280,7 +280,7 @@ async def test_early_decided_answer_reports_the_early_stop(open_harness: OpenHar
     await work(harness, ("list", SUPPRESS), ("crm", LOCATE))
     async with harness.unit_of_work.begin() as tx:
         decided = a(AnswerDecided, about=request_id, subject=uuid7(), right=Right.OBJECTION, owed=False)
-        [(_, done)] = await reports.decided([decided], tx)
+        [(_, done)] = await reports.results_of_decided([decided], tx)
     assert done is not None
     assert [(r.system, r.outcome) for r in done.reports if r.outcome] == [("list", TaskOutcome.AMENDED)]
 
@@ -429,7 +429,7 @@ async def household(customer_store: CustomerStore) -> AsyncIterator[SqlEngine]:
 
 @pytest.mark.parametrize("detail", [STOPS_MARKETING, BY_STATED])
 async def test_yielded_number_leads_to_no_foreign_row(household: SqlEngine, detail: str) -> None:
-    assert household.adapter.can.tells_people_apart
+    assert household.adapter.can.distinguishes_people
     asked = replace(task(LOCATE_BY_ROWS, email("anna.meier@example.org")), details={detail: True})
     found = (await household.receipt(asked)).identities
     known = {each.value for each in found}

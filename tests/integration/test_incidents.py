@@ -14,7 +14,7 @@ from services.intake.access.auth import create
 from services.intake.core.instants import retention
 from services.intake.incidents.record import open_one
 from services.intake.jobs import expiry
-from shared.domain.release import Fault
+from shared.domain.release import ReleaseFault
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.handed_out import look
 from tests.fixtures.intake import Intake, id_of
@@ -322,7 +322,7 @@ async def test_no_letter_goes_to_the_requester_with_whose_request_it_happened(in
     unproved = await intake.submit(subject=who, assurance=None, proofs=[])
     other = await intake.submit()
     paths = [await entered(intake, request_id=id_of(asked)), await entered(intake, request_id=id_of(unproved))]
-    for fault in Fault:
+    for fault in ReleaseFault:
         async with intake.unit_of_work.begin() as tx:
             await open_one(tx, UUID(id_of(asked)), uuid7(), fault, 1)
     for incident in (await intake.officer.get("/v1/incidents")).json()["data"]:
@@ -331,7 +331,7 @@ async def test_no_letter_goes_to_the_requester_with_whose_request_it_happened(in
             stated = await intake.colleague.post(f"{path}/actions/decide", json=NONE)
             assert (stated.status_code, "facts first" in stated.text) == (409, True)
             assert (await intake.colleague.post(f"{path}/actions/facts", json=facts(intake))).status_code == 200
-    assert len(paths) == 2 + len(Fault)
+    assert len(paths) == 2 + len(ReleaseFault)
     for path in paths:
         for request in (asked, another):
             said = {**HIGH, "concerned": [id_of(other), id_of(request)]}

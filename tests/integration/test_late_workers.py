@@ -53,7 +53,7 @@ async def test_lift_outranks_each_attempt_despite_clock_skew(open_harness: OpenH
     clock.pass_by(days=-1)
     await harness.open(lift_of(restriction))
     assert await harness.worker(CRM, Operation.LIFT).work() == 1
-    tokens = [task.token for task in crm.asked]
+    tokens = [task.fencing_token for task in crm.asked]
     assert tokens == sorted(set(tokens))
     assert [task.attempt for task in crm.asked] == [1, 2, 3, 1]
 
@@ -71,7 +71,7 @@ async def test_new_operation_outranks_every_earlier_attempt(open_harness: OpenHa
     await harness.retry(request)
     del crm.answers[Operation.ERASE]
     await worker.work()
-    tokens = [task.token for task in crm.asked]
+    tokens = [task.fencing_token for task in crm.asked]
     assert tokens == sorted(set(tokens))
     assert [task.attempt for task in crm.asked] == [1, 2, 1]
 

@@ -24,7 +24,7 @@ from services.intake.letters import correspondence
 from services.intake.letters.correspondence import MASK
 from shared.app.service import Running
 from shared.domain import notices as tokens
-from shared.domain.mail_content import Incoming, Ours
+from shared.domain.mail_content import Incoming, OurMail
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
@@ -59,9 +59,9 @@ Message-ID: <{id}@mail.example>
 ASKS = "Guten Tag, ich bitte um Auskunft über meine Daten. Meine Kundennummer ist C-4711. Mit freundlichen Grüßen, Ada"
 
 
-def ours(intake: Intake) -> Ours:
+def ours(intake: Intake) -> OurMail:
     secret = intake.unit_of_work.vault.keyring.lookup
-    return Ours(secret, frozenset({SENDER}), frozenset({"mx.example.org"}))
+    return OurMail(secret, frozenset({SENDER}), frozenset({"mx.example.org"}))
 
 
 def mail(
@@ -336,7 +336,7 @@ async def test_mail_that_kills_its_reader_twice_is_manual(
 ) -> None:
     parse, tried = parser_process.read, list[bytes]()
 
-    async def ends(raw: bytes, arrived_at: datetime, known: Ours) -> Incoming:
+    async def ends(raw: bytes, arrived_at: datetime, known: OurMail) -> Incoming:
         if b"poison" in raw:
             tried.append(raw)
             raise EndedError
@@ -363,7 +363,7 @@ async def test_mailbox_is_read_by_one_process_at_a_time(
 ) -> None:
     parse, reading, go_on = parser_process.read, asyncio.Event(), asyncio.Event()
 
-    async def slow(raw: bytes, arrived_at: datetime, known: Ours) -> Incoming:
+    async def slow(raw: bytes, arrived_at: datetime, known: OurMail) -> Incoming:
         reading.set()
         await go_on.wait()
         return await parse(raw, arrived_at, known)

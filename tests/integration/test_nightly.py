@@ -16,7 +16,7 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.systems.contract import Receipt
-from shared.systems.protocols import Marketable
+from shared.systems.protocols import MarketingList
 from tests.fixtures.cdr import SqlEngine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import WorkedSystem, email, task
@@ -90,7 +90,7 @@ async def test_lift_cancels_repairs_and_ends_later_ones(open_harness: OpenHarnes
     assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 1]
     # What bears the mark of a lifted request is looked for as long as a backup may bring it back.
     assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 1]
-    assert [(task.operation, task.marked) for task in crm.asked] == [
+    assert [(task.operation, task.removes_marked_only) for task in crm.asked] == [
         ("restrict", False),
         ("lift", False),
         ("lift", True),
@@ -134,7 +134,7 @@ async def test_night_of_a_frozen_process_is_taken_over_once(open_harness: OpenHa
 
 async def marketed(system: WorkedSystem) -> set[str]:
     """Returns the identities of the people to whom the system would send marketing."""
-    assert isinstance(system.adapter, Marketable)
+    assert isinstance(system.adapter, MarketingList)
     return {each.value async for page in system.adapter.would_get_marketing() for known in page for each in known}
 
 

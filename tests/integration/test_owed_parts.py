@@ -329,7 +329,7 @@ async def test_key_lives_while_an_erasure_is_outstanding(open_harness: OpenHarne
     for system in ("crm", "cdr"):
         await harness.worker(system).work()
     async with harness.unit_of_work.begin() as tx:
-        await reports.answer([a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
+        await reports.publish_answered([a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
         await erasure.shred_key([a(RequestClosed, about=event, outcome=PARTLY, goes_on=True)], tx)
     [answer] = await said(harness)
     assert {task["system"]: task["changed"] for task in answer["tasks"]} == {"crm": 2, "cdr": 0}
@@ -366,6 +366,6 @@ async def test_an_answer_is_not_awaited_in_vain_where_the_work_never_began(open_
     harness = await open_harness()
     decided = a(AnswerDecided, outcome=Outcome.REFUSED, owed=False)
     async with harness.unit_of_work.begin() as tx:
-        await reports.answer([decided], tx)
+        await reports.publish_answered([decided], tx)
     [answer] = await said(harness)
     assert (answer["request_id"], answer["tasks"]) == (str(decided.request_id), [])

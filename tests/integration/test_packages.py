@@ -25,7 +25,7 @@ from services.intake.packages import downloads
 from shared.domain.events import RequestClosed, RequestWithdrawn
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.domain.release import Match, Row
+from shared.domain.release import Match, ReleaseRow
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import queue
@@ -57,7 +57,7 @@ async def answered(intake: Intake, content: bytes = b"everything") -> str:
     path = await intake.submit()
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        package_id = await seal_package(tx, subject, content, Row("ticket", [Match("email", "ada@example.org")]))
+        package_id = await seal_package(tx, subject, content, ReleaseRow("ticket", [Match("email", "ada@example.org")]))
     await intake.complete(path, operation=Operation.EXPORT, package_id=package_id)
     return path
 
@@ -530,7 +530,7 @@ async def test_copy_becomes_records_and_its_place_is_removed(open_harness: OpenH
         token_key=b"k" * 32,
         clock=clock,
         uploads=Uploads(harness.pool, vault, clock),
-        held=frozenset({"account"}),
+        categories=frozenset({"account"}),
     )
     system.answers[Operation.EXPORT] = adapter.export
     subject = await harness.subject()

@@ -22,7 +22,7 @@ from shared.domain.rights import Right
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
 from shared.systems.contract import Checkpoint, NotSearched, Pending, Receipt, Result, Task
-from shared.systems.engine.keeping import RuleUndeclared
+from shared.systems.engine.retaining import RuleUndeclared
 from shared.systems.states import ErasureRefused
 from tests.fixtures.cdr import ask, engine, missing, with_tables
 from tests.fixtures.downstream import email, receipt, task
@@ -147,7 +147,7 @@ async def test_unknown_retention_erases_nothing(open_harness: OpenHarness, crm: 
 
 async def test_store_gets_active_states_and_is_asked_again_on_their_day(open_harness: OpenHarness) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
-    shop.more["spares_by_category"] = True
+    shop.more["keeps_by_category"] = True
     harness, request_id, _ = await erased_with(open_harness, shop, telling("yes"))
     assert {task.operation: task.states for task in shop.asked} == {
         PLAN: {"contract_active": True},
@@ -429,11 +429,11 @@ async def test_a_hold_of_other_categories_lets_a_system_erase(intake: Intake, op
 
 async def test_system_that_can_split_erases_around_a_hold(intake: Intake, open_harness: OpenHarness) -> None:
     store = ScriptedSystem("cdr", categories=frozenset({"call_record", "contact"}))
-    store.more["spares_by_category"] = True
+    store.more["keeps_by_category"] = True
     asked: list[frozenset[str]] = []
 
     async def leaving(tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
-        asked.extend(task.held for task in tasks)
+        asked.extend(task.held_categories for task in tasks)
         kept = (Kept(category="call_record", rule="legal_hold", count=1),)
         said: dict[str, Any] = {"found": 2, "changed": 1, "remaining": 1, "ground": "legal_hold", "kept": kept}
         return [Receipt(task.task_id, TaskOutcome.RETAINED, **said) for task in tasks]
@@ -550,7 +550,7 @@ async def test_a_category_is_deleted_anonymised_kept_or_restricted_as_the_policy
     (tmp_path / "site.toml").write_text(DATASET, encoding="utf-8")
     await with_tables(empty_database, SCHEMA)
     async with engine(empty_database, tmp_path / "site.toml", {}, policy) as site:
-        assert not site.adapter.can.against_policy
+        assert not site.adapter.can.policy_conflicts
         assert not await missing(site)
         asked = [replace(task(Operation.ERASE, each), at=E) for each in (ANNA, email("unknown@example.org"))]
         plan = await site.receipt(replace(task(Operation.PLAN, ANNA), at=E))
@@ -569,7 +569,7 @@ async def test_undeclared_operation_is_not_replaced_by_deletion(empty_database: 
     (tmp_path / "site.toml").write_text(re.sub(', anonymous = "[a-z]+"', "", DATASET), encoding="utf-8")
     await with_tables(empty_database, SCHEMA)
     async with engine(empty_database, tmp_path / "site.toml", {}, policy) as site:
-        assert "declare anonymous" in "".join(site.adapter.can.against_policy)
+        assert "declare anonymous" in "".join(site.adapter.can.policy_conflicts)
         assert site.adapter.can.may_refuse
         for operation in (Operation.PLAN, Operation.ERASE):
             with pytest.raises(RuleUndeclared, match="declare anonymous"):

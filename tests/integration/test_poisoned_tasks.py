@@ -14,7 +14,7 @@ from deploy.demo.traces import forms
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
-from shared.domain.proofs import Action
+from shared.domain.proofs import ProofAction
 from shared.domain.rights import Right
 from shared.domain.topics import Message
 from shared.fulfilment.store import NewFulfilment
@@ -76,7 +76,7 @@ class Store(ScriptedSystem):
     def declared(self) -> Downstream:
         assert self.sql is not None
         return Downstream(
-            self.system, frozenset(IdentityType), adapter=self.sql.adapter, needed=dict.fromkeys(Action, "L0")
+            self.system, frozenset(IdentityType), adapter=self.sql.adapter, needed=dict.fromkeys(ProofAction, "L0")
         )
 
 

@@ -23,7 +23,7 @@ from services.portal.settings import PortalSettings
 from services.web.guard import HEADERS
 from shared.domain import reference as references
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.release import Match, Row
+from shared.domain.release import Match, ReleaseRow
 from shared.domain.rights import Right
 from shared.domain.wording import LANGUAGES
 from shared.storage import chunks
@@ -487,7 +487,7 @@ async def packed(door: Opened, ada: Visitor) -> str:
     await (await ada.open(link_in((await door.letters())[0]))).send()
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", UUID(reference))
-        row = Row("ticket", [Match("email", "ada@example.org")])
+        row = ReleaseRow("ticket", [Match("email", "ada@example.org")])
         package_id = await seal_package(tx, subject, b"everything", row)
     await intake.complete(f"/v1/requests/{reference}", operation=Operation.EXPORT, package_id=package_id)
     return reference
@@ -602,7 +602,7 @@ async def test_report_is_read_and_counted_once_a_day(door: Opened, monkeypatch: 
     package = await made_of(pieces, Right.ACCESS, intake.clock.now())
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", UUID(reference))
-        package_id = await seal_package(tx, subject, package, Row("ticket", [Match("email", EMAIL)]))
+        package_id = await seal_package(tx, subject, package, ReleaseRow("ticket", [Match("email", EMAIL)]))
     assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "it is still made"
     path = f"/v1/requests/{reference}"
     await intake.complete(path, operation=Operation.EXPORT, package_id=package_id)

@@ -12,7 +12,7 @@ from shared.domain.errors import LimitExceeded, Refused
 from shared.domain.events import LimitConfirmed, RetryRequested
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
-from shared.domain.precedence import Kind, Marks
+from shared.domain.precedence import RequestKind, RequestMarks
 from shared.domain.rights import Right
 from shared.fulfilment.handlers import confirm, retry
 from shared.storage import open_requests
@@ -34,14 +34,14 @@ async def harness(open_harness: OpenHarness) -> Harness:
     crm = ScriptedSystem("crm", yields=frozenset({IdentityType.ACCOUNT_ID}), answers={Operation.LOCATE: found})
     shop = ScriptedSystem("shop", frozenset({IdentityType.ACCOUNT_ID}))
     opened = await open_harness(crm, shop)
-    opened.fulfilments.postpone = precedence.postponed
+    opened.fulfilments.must_wait = precedence.postponed
     return opened
 
 
-async def known(harness: Harness, kind: Kind, *identities: Identity) -> UUID:
+async def known(harness: Harness, kind: RequestKind, *identities: Identity) -> UUID:
     """Opens another request, of the person with these identities."""
     request_id = uuid7()
-    marks = Marks.of(harness.unit_of_work.vault.keyring, identities)
+    marks = RequestMarks.of(harness.unit_of_work.vault.keyring, identities)
     async with harness.pool.acquire() as connection:
         await open_requests.enter(connection, [(request_id, kind, marks)])
     return request_id
@@ -54,20 +54,22 @@ async def located(harness: Harness) -> UUID:
     return request_id
 
 
-@pytest.mark.parametrize("kind", [Kind.COPY, Kind.RESTRICTION])
-async def test_account_index_is_seen_by_the_only_system(open_harness: OpenHarness, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [RequestKind.COPY, RequestKind.RESTRICTION])
+async def test_account_index_is_seen_by_the_only_system(open_harness: OpenHarness, kind: RequestKind) -> None:
     found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=(ACCOUNT,)))
     account = frozenset({IdentityType.ACCOUNT_ID})
     alone = await open_harness(ScriptedSystem("crm", yields=account, answers={Operation.LOCATE: found}))
-    alone.fulfilments.postpone = precedence.postponed
+    alone.fulfilments.must_wait = precedence.postponed
     await known(alone, kind, ACCOUNT)
     request_id = await located(alone)
     assert await alone.states(request_id) == {"crm:locate": "done", "crm:erase": "waiting"}
 
 
 @pytest.mark.parametrize("proved", [(OTHER_ADDRESS,), (ACCOUNT,), (OTHER_ADDRESS, ACCOUNT)])
-@pytest.mark.parametrize("kind", [Kind.COPY, Kind.RESTRICTION])
-async def test_located_accounts_link_addresses(harness: Harness, kind: Kind, proved: tuple[Identity, ...]) -> None:
+@pytest.mark.parametrize("kind", [RequestKind.COPY, RequestKind.RESTRICTION])
+async def test_located_accounts_link_addresses(
+    harness: Harness, kind: RequestKind, proved: tuple[Identity, ...]
+) -> None:
     other = await known(harness, kind, *proved)
     request_id = await located(harness)
     assert await harness.states(request_id) == {"crm:locate": "done", "shop:erase": "waiting", "crm:erase": "waiting"}
@@ -88,8 +90,8 @@ async def test_dual_decision_is_not_postponed(
     regardless: bool,  # noqa: FBT001  # as the table says
     goes_on: str,
 ) -> None:
-    await known(harness, Kind.COPY, ACCOUNT)
-    await known(harness, Kind.RESTRICTION, ACCOUNT)
+    await known(harness, RequestKind.COPY, ACCOUNT)
+    await known(harness, RequestKind.RESTRICTION, ACCOUNT)
     request_id = await located(harness)
     decided = a(RetryRequested, request_id=request_id, right=Right.ERASURE, regardless=regardless)
     async with harness.unit_of_work.begin() as tx:
@@ -98,9 +100,9 @@ async def test_dual_decision_is_not_postponed(
 
 
 async def test_shared_address_with_another_proved_account_is_another_person(harness: Harness) -> None:
-    await known(harness, Kind.COPY, OTHER_ADDRESS, Identity(IdentityType.ACCOUNT_ID, "C-other"))
-    await known(harness, Kind.COPY, ANOTHER)
-    await known(harness, Kind.ERASURE, ACCOUNT)
+    await known(harness, RequestKind.COPY, OTHER_ADDRESS, Identity(IdentityType.ACCOUNT_ID, "C-other"))
+    await known(harness, RequestKind.COPY, ANOTHER)
+    await known(harness, RequestKind.ERASURE, ACCOUNT)
     request_id = await located(harness)
     assert (await harness.states(request_id))["shop:erase"] == "ready"
 
@@ -108,9 +110,9 @@ async def test_shared_address_with_another_proved_account_is_another_person(harn
 async def test_concurrent_copy_is_seen_by_the_later_transaction(harness: Harness) -> None:
     copy, keys = uuid7(), harness.unit_of_work.vault.keyring
     [request_id] = await harness.open()
-    marks = Marks.of(keys, [OTHER_ADDRESS])
+    marks = RequestMarks.of(keys, [OTHER_ADDRESS])
     async with harness.pool.acquire() as asking, asking.transaction():
-        await open_requests.enter(asking, [(copy, Kind.COPY, marks)])
+        await open_requests.enter(asking, [(copy, RequestKind.COPY, marks)])
         erasing = asyncio.create_task(harness.worker("crm", Operation.LOCATE).work())
         await _until_it_waits(asking)
     await erasing
@@ -129,7 +131,7 @@ async def stopped(harness: Harness) -> UUID:
 
 async def test_the_rest_of_an_erasure_that_was_stopped_waits_for_the_copy_that_came_meanwhile(harness: Harness) -> None:
     request_id = await stopped(harness)
-    copy = await known(harness, Kind.COPY, OTHER_ADDRESS)
+    copy = await known(harness, RequestKind.COPY, OTHER_ADDRESS)
     await harness.retry(request_id)
     assert (await harness.states(request_id))["crm:erase"] == "failed"
     assert (await harness.outbox())[-1] == "dsr.fulfilment.postponed.v1"
@@ -144,7 +146,7 @@ async def test_confirmed_limit_does_not_start_a_rest_that_waits_for_a_copy(harne
     harness.systems["shop"].answers[Operation.ERASE] = each(lambda _: LimitExceeded("too many", exceeded))
     request_id = await located(harness)
     await harness.worker("shop").work()
-    copy = await known(harness, Kind.COPY, OTHER_ADDRESS)
+    copy = await known(harness, RequestKind.COPY, OTHER_ADDRESS)
     event = a(LimitConfirmed, about=str(request_id), system="shop", limit=Limit.MAX_ROWS, at_most=9)
     async with harness.unit_of_work.begin() as tx:
         await confirm(harness.fulfilments, [event], tx)
@@ -157,9 +159,9 @@ async def test_confirmed_limit_does_not_start_a_rest_that_waits_for_a_copy(harne
 
 async def test_copy_requested_during_the_rest_is_seen_by_the_later_transaction(harness: Harness) -> None:
     request_id, copy = await stopped(harness), uuid7()
-    marks = Marks.of(harness.unit_of_work.vault.keyring, [OTHER_ADDRESS])
+    marks = RequestMarks.of(harness.unit_of_work.vault.keyring, [OTHER_ADDRESS])
     async with harness.pool.acquire() as asking, asking.transaction():
-        await open_requests.enter(asking, [(copy, Kind.COPY, marks)])
+        await open_requests.enter(asking, [(copy, RequestKind.COPY, marks)])
         going_on = asyncio.create_task(harness.retry(request_id))
         await _until_it_waits(asking)
     await going_on
@@ -167,7 +169,7 @@ async def test_copy_requested_during_the_rest_is_seen_by_the_later_transaction(h
 
 
 async def test_nothing_but_hashes_is_kept_of_who_asks(harness: Harness) -> None:
-    await known(harness, Kind.COPY, ACCOUNT, OTHER_ADDRESS)
+    await known(harness, RequestKind.COPY, ACCOUNT, OTHER_ADDRESS)
     rows = await harness.pool.fetch("SELECT * FROM vault.open_request")
     assert {len(row["mark"]) for row in rows} == {32}
     assert OTHER_ADDRESS.value not in str(rows)

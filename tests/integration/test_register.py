@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from services.deadline.assignments import LOOP, Reader
 from services.intake.jobs.resuming import search_again
-from shared.domain.assignments import AssignedNumber, Conflict, Disagreement
+from shared.domain.assignments import AssignedNumber, ConflictKind, RegisterConflict
 from shared.domain.errors import Misconfigured, Unavailable
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
@@ -187,7 +187,7 @@ async def test_what_is_not_vouched_for_is_not_touched_and_is_said(
 @pytest.mark.parametrize(
     ("rows", "kind", "touched"),
     [
-        ([assigned(ADA, MARCH), assigned(BEN, JANUARY, MARCH)], Disagreement.ANOTHER_HOLDER, [(MARCH, None)]),
+        ([assigned(ADA, MARCH), assigned(BEN, JANUARY, MARCH)], ConflictKind.ANOTHER_HOLDER, [(MARCH, None)]),
         ([assigned(ADA, JANUARY + timedelta(hours=23))], None, [(JANUARY + timedelta(hours=23), None)]),
     ],
     ids=["another's", "the same change of holder"],
@@ -195,7 +195,7 @@ async def test_what_is_not_vouched_for_is_not_touched_and_is_said(
 async def test_what_a_system_says_against_the_register_is_not_touched_and_waits_for_a_person(
     open_harness: OpenHarness,
     rows: list[AssignedNumber],
-    kind: Disagreement | None,
+    kind: ConflictKind | None,
     touched: list[tuple[datetime, datetime | None]],
 ) -> None:
     cdr = ScriptedSystem("cdr", needs=frozenset({PHONE}))
@@ -385,7 +385,7 @@ async def blocked(intake: Intake, task: TaskReport) -> str:
 
 async def noted(intake: Intake, path: str) -> None:
     now = intake.clock.now()
-    conflict = Conflict(b"number", "billing", now - timedelta(days=9), None, Disagreement.ANOTHER_HOLDER)
+    conflict = RegisterConflict(b"number", "billing", now - timedelta(days=9), None, ConflictKind.ANOTHER_HOLDER)
     async with intake.unit_of_work.begin() as tx:
         assert len(await note_conflicts(tx.connection, [(UUID(id_of(path)), conflict)], tx.now)) == 1
 
@@ -464,7 +464,7 @@ async def test_what_waits_for_a_conflict_goes_on_once_that_is_settled_and_nothin
         intake.unit_of_work.vault.keyring.fingerprint(Identity(PHONE_OF_CONFLICTS, NUMBER_OF_CONFLICTS)),
         intake.clock.now(),
     )
-    conflict = Conflict(known, "billing", now - timedelta(days=9), None, Disagreement.ANOTHER_HOLDER)
+    conflict = RegisterConflict(known, "billing", now - timedelta(days=9), None, ConflictKind.ANOTHER_HOLDER)
     async with intake.unit_of_work.begin() as tx:
         await note_conflicts(tx.connection, [(UUID(id_of(path)), conflict)], tx.now)
     assert await search_again(intake.unit_of_work) == 0

@@ -13,7 +13,7 @@ from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.domain.release import Fault, Match, Row
+from shared.domain.release import Match, ReleaseFault, ReleaseRow
 from shared.domain.rights import Level, Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment.store import NewFulfilment
@@ -81,7 +81,7 @@ async def test_foreign_rows_make_no_package(open_harness: OpenHarness) -> None:
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
     assert await harness.states(new.request_id) == {"cdr:export": "failed", "tickets:export": "done"}
     said = await harness.pool.fetchval("SELECT why ->> 'sentence' FROM task WHERE failure = 'release_blocked'")
-    assert said == f"nothing was handed out: {Fault.ANOTHER_HOLDER.sentence}"
+    assert said == f"nothing was handed out: {ReleaseFault.ANOTHER_HOLDER.sentence}"
     kept = await harness.pool.fetch("SELECT kind, source FROM vault.sealed WHERE kind <> 'identities'")
     assert [tuple(row) for row in kept] == [("records", "tickets")]
     assert "package.withheld" in await harness.actions(new.request_id)
@@ -95,7 +95,7 @@ async def test_what_was_found_by_less_proof_than_its_kind_needs_makes_no_package
     new = await access(harness, ADDRESS, ADA, Identity(PHONE, NUMBER, MARCH, MAY, "crm"), level="L1")
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
     said = await harness.pool.fetchval("SELECT why ->> 'sentence' FROM task WHERE failure = 'release_blocked'")
-    assert said == f"nothing was handed out: {Fault.NOT_PROVED.sentence}"
+    assert said == f"nothing was handed out: {ReleaseFault.NOT_PROVED.sentence}"
     assert "package.withheld" in await harness.actions(new.request_id)
 
 
@@ -144,7 +144,7 @@ async def test_a_package_is_checked_at_each_download_and_withheld_while_it_does_
     withheld = (409, "urn:dsr:problem:withheld")
     assert fetched(await downloaded(intake.channel, path)) == withheld
     view = await intake.view(path)
-    assert (view["package"], view["package_withheld"]) == (False, Fault.NOT_AT_THAT_TIME.sentence)
+    assert (view["package"], view["package_withheld"]) == (False, ReleaseFault.NOT_AT_THAT_TIME.sentence)
     assert await intake.details(path, "package.withheld") == [{"fault": "not_at_that_time"}]
     assert (await intake.officer.get("/v1/incidents")).json()["data"] == [], "it was not downloaded"
     await register(intake.unit_of_work, (ADA, MARCH, None))
@@ -351,7 +351,7 @@ async def test_rebuilt_package_replaces_the_withheld_one(intake: Intake) -> None
     assert (verified["type"], owed["outstanding"]) == ("dsr.request.verified.v1", ["cdr"])
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        package_id = await seal_package(tx, subject, b"less", Row("contact", [Match(EMAIL, ADDRESS.value)]))
+        package_id = await seal_package(tx, subject, b"less", ReleaseRow("contact", [Match(EMAIL, ADDRESS.value)]))
     lost = GIVEN.model_copy(update={"outcome": None, "failure": "table_missing"})
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.EXPORT, tasks=(lost,)))
     assert (await intake.view(path))["tasks"][0]["failure"] == "table_missing"

@@ -183,7 +183,7 @@ async def seen(store: CdrStore) -> Sequence[tuple[object, ...]]:
 async def harness(open_harness: OpenHarness, cdr_store: CdrStore, calls: SqlEngine) -> Harness:
     """Her open number is restricted, and of two calls with it one is of a time in which it is no longer hers."""
     await cdr_store.seed([call(ANNA, BORIS, "2026-02-01"), call(ANNA, CHIARA, "2026-03-01")])
-    by_period = {"keeps_periods": calls.adapter.can.keeps_periods}
+    by_period = {"restricts_by_period": calls.adapter.can.restricts_by_period}
     store = CallStore(CDR, answers={Operation.RESTRICT: calls.adapter.amend}, more=by_period)
     harness = await open_harness(store, service=ServiceName.AMENDMENT)
     harness.concludes = dict.fromkeys(Operation, partial(amendment.finish, harness.fulfilments))

@@ -29,7 +29,7 @@ from shared.storage.holds import LegalHold
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
 from shared.systems.contract import Receipt, Result, Task
-from shared.systems.sweepable import Counted, Due, SweepStopped, Swept
+from shared.systems.sweepable import DueCount, DueRecords, SweepResult, SweepStopped
 from tests.fixtures.analytics import counted, due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, with_tables
 from tests.fixtures.downstream import task
@@ -372,14 +372,14 @@ async def test_expired_rows_go_and_kept_ones_stay_in_all_tables(cdr_store: CdrSt
     dues = [due(table, BEGINNING, "2025-01-10") for table in (CALLS_SQL, "acc", "missed_calls")]
     assert await counted(calls, dues[0]) == (3, 5)
     assert await days(cdr_store) == ["2024-11-02", "2024-12-01", "2025-01-09", "2025-01-10", "2026-01-10"]
-    assert await sweep(calls, *dues) == [Swept(3, 0), Swept(3, 0), Swept(0, 0)]
+    assert await sweep(calls, *dues) == [SweepResult(3, 0), SweepResult(3, 0), SweepResult(0, 0)]
     assert await days(cdr_store) == await days(cdr_store, "acc", "time") == ["2025-01-10", "2026-01-10"]
-    assert await sweep(calls, *dues) == [Swept(0, 0)] * 3
+    assert await sweep(calls, *dues) == [SweepResult(0, 0)] * 3
 
 
 async def test_the_day_is_that_of_the_rules_zone(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([replaced(call(ANNA, BORIS, "2025-01-09"), hour) for hour in (14, 16)])
-    assert await sweep(calls, due(CALLS_SQL, BEGINNING, "2025-01-10", zone="Asia/Tokyo")) == [Swept(1, 0)]
+    assert await sweep(calls, due(CALLS_SQL, BEGINNING, "2025-01-10", zone="Asia/Tokyo")) == [SweepResult(1, 0)]
     left = await ask(cdr_store.admin, "SELECT extract(hour FROM start_time)::int FROM acc_cdrs")
     assert left == [(16,)]
 
@@ -396,7 +396,7 @@ async def test_whose_rows_are_spared_stay_and_in_their_time_alone(cdr_store: Cdr
     )
     held = task(Operation.ERASE, number(ANNA, until=at("2024-06-01")))
     done = await sweep(calls, due(CALLS_SQL, BEGINNING, "2025-01-01"), spared={"call_record": [held]})
-    assert done == [Swept(1, 2)]
+    assert done == [SweepResult(1, 2)]
     assert await days(cdr_store) == ["2024-05-02", "2024-05-03"]
 
 
@@ -404,7 +404,7 @@ async def test_what_we_process_for_a_customer_is_not_ours_to_end(cdr_store: CdrS
     await cdr_store.seed([call(ANNA, BORIS, "2024-05-02"), call(ANNA, CHIARA, "2024-05-03")])
     await ask(cdr_store.admin, "UPDATE acc_cdrs SET served_domain = 'sip.acme.example' WHERE callee = $1", CHIARA)
     assert await counted(calls, due(CALLS_SQL, BEGINNING, "2025-01-01")) == (1, 2)
-    assert await sweep(calls, due(CALLS_SQL, BEGINNING, "2025-01-01")) == [Swept(1, 0)]
+    assert await sweep(calls, due(CALLS_SQL, BEGINNING, "2025-01-01")) == [SweepResult(1, 0)]
     assert await ask(cdr_store.admin, "SELECT callee FROM acc_cdrs") == [(CHIARA,)]
 
 
@@ -413,7 +413,7 @@ async def test_stopped_sweep_resumes(cdr_store: CdrStore, calls: SqlEngine) -> N
     await cdr_store.seed(made * 100)
     steps: list[int] = []
 
-    async def stops(_due: Due, gone: int) -> None:
+    async def stops(_due: DueRecords, gone: int) -> None:
         steps.append(gone)
         if sum(steps):
             raise SweepStopped("another one has the turn")
@@ -423,7 +423,7 @@ async def test_stopped_sweep_resumes(cdr_store: CdrStore, calls: SqlEngine) -> N
         await calls.adapter.sweep([one], {}, stops)
     left = len(await days(cdr_store))
     assert left == 2_800 - sum(steps)
-    assert await sweep(calls, one) == [Swept(left, 0)]
+    assert await sweep(calls, one) == [SweepResult(left, 0)]
 
 
 async def test_referring_rows_go_first_and_referenced_ones_stay(empty_database: str, tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ async def test_referring_rows_go_first_and_referenced_ones_stay(empty_database: 
     (tmp_path / "orders.toml").write_text(ORDERS_DATASET)
     async with engine(empty_database, tmp_path / "orders.toml", {}) as orders:
         dues = [due("purchase", "ordered", "2025-01-01"), due("line", "added", "2025-01-01")]
-        assert await sweep(orders, *dues) == [Swept(1, 0), Swept(1, 0)]
+        assert await sweep(orders, *dues) == [SweepResult(1, 0), SweepResult(1, 0)]
         assert await ask(empty_database, "SELECT id FROM purchase ORDER BY 1") == [(2,), (3,)]
 
 
@@ -465,10 +465,10 @@ async def test_row_in_a_protected_state_goes_after_it(empty_database: str, tmp_p
     async with engine(empty_database, tmp_path / "desk.toml", {}) as desk:
         one = due("ticket", "resolved", "2025-01-01")
         assert await counted(desk, one) == (2, 4)
-        assert await sweep(desk, one) == [Swept(2, 1)]
+        assert await sweep(desk, one) == [SweepResult(2, 1)]
         assert await ask(empty_database, "SELECT id FROM ticket ORDER BY 1") == [(1,), (4,)]
         await ask(empty_database, "UPDATE ticket SET status = 'closed'")
-        assert await sweep(desk, one) == [Swept(1, 0)]
+        assert await sweep(desk, one) == [SweepResult(1, 0)]
         assert await ask(empty_database, "SELECT id FROM ticket") == [(4,)]
 
 
@@ -498,11 +498,11 @@ async def test_ceiling_of_one_country_counts_rows_without_a_country(empty_databa
     (tmp_path / "bills.toml").write_text(BILLED_DATASET)
     async with engine(empty_database, tmp_path / "bills.toml", {}) as bills:
         german = replace(due("call", "invoice_date", "2025-01-01"), country="DE")
-        assert await bills.adapter.count([german], {}) == [Counted(3, 10, undetermined=3)]
-        assert await sweep(bills, german) == [Swept(3, 1)], "one of them is in dispute"
+        assert await bills.adapter.count([german], {}) == [DueCount(3, 10, undetermined=3)]
+        assert await sweep(bills, german) == [SweepResult(3, 1)], "one of them is in dispute"
         left = [(each,) for each in ("", "DE", "DE", "FR", "XX", "us", None)]
         assert sorted(await ask(empty_database, "SELECT country FROM call"), key=str) == sorted(left, key=str)
-        assert await sweep(bills, due("call", "invoice_date", "2025-01-01")) == [Swept(5, 1)]
+        assert await sweep(bills, due("call", "invoice_date", "2025-01-01")) == [SweepResult(5, 1)]
 
 
 BILLED = """
@@ -532,11 +532,11 @@ state = { class = "M" }
 
 async def test_one_table_that_cannot_be_swept_stops_no_other(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, "2024-05-02"), call(ANNA, BORIS, "2024-05-02", missed=True)])
-    results: Sequence[Swept | Refused] = await sweep(
+    results: Sequence[SweepResult | Refused] = await sweep(
         calls, due(CALLS_SQL, BEGINNING, "2025-01-01", "anonymise"), due("missed_calls", BEGINNING, "2025-01-01")
     )
     refused, swept = results
     assert isinstance(refused, Refused)
     assert "does not say what becomes of its columns" in str(refused)
-    assert swept == Swept(1, 0)
+    assert swept == SweepResult(1, 0)
     assert await days(cdr_store) == ["2024-05-02"]

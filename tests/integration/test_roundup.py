@@ -26,7 +26,7 @@ from shared.systems.contract import CopiedRecord, NotSearched, Receipt
 from shared.systems.protocols import ExportableInParts
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.roundup.system import TicketSystem
-from shared.systems.sweepable import Counted, Due, Swept
+from shared.systems.sweepable import DueCount, DueRecords, SweepResult
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import email, name, phone, receipt, task
 from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing, route, worked
@@ -388,7 +388,7 @@ async def test_daily_page_and_digest_are_one_ticket_each_with_their_lines(
 
 
 # Tickets that were resolved long ago go by night, with all that hangs on them and their history, for everybody.
-DUE = Due("issue", "resolved", "delete", date(2020, 3, 2), ZoneInfo("America/New_York"))
+DUE = DueRecords("issue", "resolved", "delete", date(2020, 3, 2), ZoneInfo("America/New_York"))
 OLD, YOUNG = "2020-03-02.04:59:59", "2020-03-02.05:00:00"
 """The last second that is past, and the first that is kept, in UTC."""
 
@@ -408,15 +408,15 @@ async def test_tickets_that_are_past_go_whole_and_no_other(ticketing: Ticketing)
     adapter = swept(ticketing)
     spared = {"ticket": [task(Operation.ERASE, email(held.address))]}
     [counted] = await adapter.count([DUE], spared)
-    assert isinstance(counted, Counted)
+    assert isinstance(counted, DueCount)
     assert counted.due == 1
-    assert await adapter.sweep([DUE], spared, nothing) == [Swept(1, 1)]
+    assert await adapter.sweep([DUE], spared, nothing) == [SweepResult(1, 1)]
     assert ticketing.holds(gone.title, gone.text, gone.file) == []
     for each in (kept, held, opened):
         assert each.text in ticketing.comments(each.ticket)[0]
     assert ticketing.get("user", gone.user)["address"] == gone.address, "who asked nothing is still a customer"
-    assert await adapter.sweep([DUE], spared, nothing) == [Swept(0, 1)]
-    assert await adapter.sweep([DUE], {}, nothing) == [Swept(1, 0)]
+    assert await adapter.sweep([DUE], spared, nothing) == [SweepResult(0, 1)]
+    assert await adapter.sweep([DUE], {}, nothing) == [SweepResult(1, 0)]
 
 
 async def test_a_ticket_that_is_opened_again_before_it_goes_stays(ticketing: Ticketing) -> None:
@@ -427,7 +427,7 @@ async def test_a_ticket_that_is_opened_again_before_it_goes_stays(ticketing: Tic
         if route(request) == "expire":
             ticketing.change("issue", customer.ticket, status="2")
 
-    assert await swept(ticketing, Line(reopened)).sweep([DUE], {}, nothing) == [Swept(0, 0)]
+    assert await swept(ticketing, Line(reopened)).sweep([DUE], {}, nothing) == [SweepResult(0, 0)]
     assert customer.text in ticketing.comments(customer.ticket)[0]
 
 

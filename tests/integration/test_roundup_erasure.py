@@ -270,7 +270,7 @@ def arriving(ticketing: Ticketing, customer: Customer, came: list[str], **settin
 async def test_record_that_arrives_during_an_erasure_is_erased_or_kept_by_its_hold(ticketing: Ticketing) -> None:
     for held in (frozenset[str](), frozenset({"saved_search"})):
         customer, came = Customer(ticketing), list[str]()
-        growing, asked = arriving(ticketing, customer, came), replace(customer.erasure(), held=held)
+        growing, asked = arriving(ticketing, customer, came), replace(customer.erasure(), held_categories=held)
         result = await growing.one(asked)
         if isinstance(result, Pending):
             result = await growing.one(ticketing.again(asked))

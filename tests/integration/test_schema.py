@@ -16,7 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from uuid_utils.compat import uuid7
 
 from deploy.local.postgres_databases import as_role
-from shared.domain.assignments import AssignedNumber, Conflict, Disagreement
+from shared.domain.assignments import AssignedNumber, ConflictKind, RegisterConflict
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.rights import Right
@@ -248,7 +248,7 @@ async def test_service_sees_the_schema_and_changes_its_own_tables(database: str,
         )
         assert await connection.execute("DELETE FROM erasure.outbox") == "DELETE 1"
         await connection.execute("DELETE FROM vault.sealed WHERE false")
-        said = Conflict(b"", "crm", datetime(2026, 1, 1, tzinfo=UTC), None, Disagreement.NOT_IN_REGISTER)
+        said = RegisterConflict(b"", "crm", datetime(2026, 1, 1, tzinfo=UTC), None, ConflictKind.NOT_IN_REGISTER)
         assert await note_conflicts(connection, [(uuid7(), said)], said.valid_from)
         entry = Entry(b"", uuid7(), Right.ERASURE, "email")
         assert (await suppression.add(connection, [entry], said.valid_from)).total() == 1

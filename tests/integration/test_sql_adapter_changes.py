@@ -139,7 +139,7 @@ async def test_store_without_declared_corrections_is_corrected_by_hand(customer_
     customer_store.dataset.write_text(bare, encoding="utf-8")
     async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
         assert Operation.RECTIFY not in customers.adapter.can.not_held
-        assert {"contact", "customer"} <= {*customers.adapter.can.lacks["uncorrected"]}
+        assert {"contact", "customer"} <= {*customers.adapter.can.missing_declarations["uncorrected"]}
         wrong, name, right, none = await customers.run(
             task(Operation.RECTIFY, EMAIL, changes=[("email", "anna.meier@example.org", "anna@example.org")]),
             task(Operation.RECTIFY, ACCOUNT, changes=[("name", "Anna Meier", "Anna Maier")]),
@@ -183,7 +183,7 @@ HELD = "SELECT number FROM restricted_number ORDER BY 1"
 def repairing(first: Task, opened: int = 5_000) -> Task:
     """The repair of what that task has put in force, opened later."""
     later = task(first.operation, *first.identities)
-    return replace(later, request_id=first.request_id, details={"repair": True}, turn=(opened, 0))
+    return replace(later, request_id=first.request_id, details={"repair": True}, opened_and_stage=(opened, 0))
 
 
 async def test_lost_number_is_restored_and_a_foreign_one_kept(cdr_store: CdrStore, calls: SqlEngine) -> None:

@@ -22,7 +22,7 @@ from shared.systems.engine import erasing, retention
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.settings import path_of
 from shared.systems.sql.system import SqlUnit
-from shared.systems.sweepable import Counted, Due, Swept
+from shared.systems.sweepable import DueCount, DueRecords, SweepResult
 from tests.fixtures.cdr import (
     ANNA,
     BORIS,
@@ -222,9 +222,9 @@ async def test_where_nothing_is_judged_the_same_rows_go_unread(
             assert (done.outcome, done.by_category, done.remaining) == (TaskOutcome.ERASED, {"line": len(of_one)}, 0)
         assert {row[0] for row in await ask(dsn, "SELECT id FROM line")} == {*range(1, 401)} - gone
         past = {n for n in range(1, 216) if n % 7} - gone
-        due = Due("line", "call_start", "delete", date(2026, 1, 10), ZoneInfo("UTC"), about=len(past))
-        assert await store.adapter.count([due], {}) == [Counted(len(past), 400 - len(gone))]
-        assert await store.adapter.sweep([due], {}, AsyncMock()) == [Swept(len(past), 0)]
+        due = DueRecords("line", "call_start", "delete", date(2026, 1, 10), ZoneInfo("UTC"), about=len(past))
+        assert await store.adapter.count([due], {}) == [DueCount(len(past), 400 - len(gone))]
+        assert await store.adapter.sweep([due], {}, AsyncMock()) == [SweepResult(len(past), 0)]
     assert {row[0] for row in await ask(dsn, "SELECT id FROM line")} == {*range(1, 401)} - gone - past
 
 

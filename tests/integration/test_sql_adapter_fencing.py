@@ -51,13 +51,13 @@ WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 def asleep(*identities: Identity, operation: Operation, changes: Sequence[Change] = ()) -> tuple[Task, Task]:
     """A task in the hands of a worker that has fallen asleep, and the same one in those of its heir."""
-    first = replace(task(operation, *identities), turn=(1_000, 1), changes=tuple(changes))
+    first = replace(task(operation, *identities), opened_and_stage=(1_000, 1), changes=tuple(changes))
     return first, replace(first, attempt=2)
 
 
 def lift_of(restriction: Task) -> Task:
     """The task that ends that restriction: decided later, and taken up for the first time."""
-    return replace(restriction, task_id=uuid4(), operation=Operation.LIFT, turn=(2_000, 0), attempt=1)
+    return replace(restriction, task_id=uuid4(), operation=Operation.LIFT, opened_and_stage=(2_000, 0), attempt=1)
 
 
 async def outcome(store: SqlEngine, asked: Task) -> TaskOutcome:
@@ -112,7 +112,7 @@ async def test_heir_counts_rows_removed_before(customer_store: CustomerStore, cu
 async def test_a_later_operation_of_the_same_request_counts_for_itself(customers: SqlEngine) -> None:
     first = task(Operation.ERASE, EMAIL)
     assert await outcome(customers, first) is TaskOutcome.ERASED
-    deferred = replace(first, task_id=uuid4(), turn=(3_000, 0))
+    deferred = replace(first, task_id=uuid4(), opened_and_stage=(3_000, 0))
     assert await outcome(customers, deferred) is TaskOutcome.NO_MATCH
 
 

@@ -63,12 +63,12 @@ async def test_stated_account_is_yielded_by_the_store_that_knows_it(customers: S
 async def test_corrected_address_finds_no_one_today(customers: SqlEngine, customer_store: CustomerStore) -> None:
     former = Identity(IdentityType.EMAIL, "boris@example.org", None, at("2026-01-10"), "crm")
     assert (await customers.receipt(task(Operation.ERASE, former))).found == 0
-    assert customers.adapter.can.heeds_periods
+    assert customers.adapter.can.respects_periods
     text = customer_store.dataset.read_text(encoding="utf-8")
     timeless = text.partition("[tables.number_assignment]")[0]
     customer_store.dataset.write_text(timeless, encoding="utf-8")
     async with engine(customer_store.dsn, customer_store.dataset, {}) as plain:
-        assert not plain.adapter.can.heeds_periods, "a person looks"
+        assert not plain.adapter.can.respects_periods, "a person looks"
 
 
 async def test_period_without_a_zone_has_the_declared_zone(customer_store: CustomerStore) -> None:

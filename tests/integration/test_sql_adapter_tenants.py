@@ -14,7 +14,7 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.domain.release import Fault, Known, first_fault, instructed_of, values_of
+from shared.domain.release import KnownFacts, ReleaseFault, first_fault, instructed_of, values_of
 from shared.systems.contract import Task
 from tests.fixtures.cdr import (
     ANNA,
@@ -109,11 +109,11 @@ async def test_release_check_keeps_to_the_tenant(shared_calls: CdrStore, calls: 
     shown = await calls.receipt(of(tenant, Operation.EXPORT))
     stated = [number(ANNA)]
     values, since = values_of(stated), instructed_of(stated, ())
-    known = Known(LONG_AGO, values=values, proved=since, tenant=tenant)
+    known = KnownFacts(LONG_AGO, values=values, proved=since, tenant=tenant)
     matched = [record.matched for record in shown.records]
     assert first_fault(matched, known) is None
     others = {"acme", "beta", None} - {tenant}
-    assert {first_fault(matched, replace(known, tenant=other)) for other in others} == {Fault.ANOTHER_TENANT}
+    assert {first_fault(matched, replace(known, tenant=other)) for other in others} == {ReleaseFault.ANOTHER_TENANT}
 
 
 async def test_statement_of_a_tenant_reaches_its_own_rows_alone(shared_calls: CdrStore, calls: SqlEngine) -> None:

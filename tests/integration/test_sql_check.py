@@ -149,7 +149,7 @@ async def tried(dsn: str, folder: Path, estate: Estate) -> tuple[list[str], list
         asked = [task(Operation.LOCATE, ANNA), task(Operation.EXPORT, ANNA)]
         if estate.flag:
             asked += [task(Operation.RESTRICT, ANNA, ground="accuracy_contested")]
-        able = not store.adapter.can.lacks["uncorrected"]
+        able = not store.adapter.can.missing_declarations["uncorrected"]
         if able and estate.rectifies and estate.type in CORRECTED:
             asked.append(task(Operation.RECTIFY, ANNA, changes=corrections))
         asked.append(task(Operation.ERASE, ANNA))

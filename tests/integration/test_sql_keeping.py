@@ -18,7 +18,7 @@ from shared.systems.contract import Receipt, Task
 from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED
 from shared.systems.states import ErasureRefused
-from shared.systems.sweepable import Swept
+from shared.systems.sweepable import SweepResult
 from tests.fixtures.analytics import due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, missing, number, with_tables
 from tests.fixtures.downstream import email, receipt, task
@@ -44,7 +44,9 @@ def deferred(first: Task, at: datetime, period: str = "P18M") -> Task:
     """Returns the erasure of the same request on a later day, with the announced period."""
     again = task(Operation.ERASE, *first.identities)
     details: Mapping[str, JsonValue] = {"deferred": True, "announced": {first.system: {RULE: period}}}
-    return replace(again, request_id=first.request_id, system=first.system, details=details, at=at, turn=(1, 0))
+    return replace(
+        again, request_id=first.request_id, system=first.system, details=details, at=at, opened_and_stage=(1, 0)
+    )
 
 
 async def days(store: CdrStore) -> list[str]:
@@ -214,7 +216,7 @@ async def test_batch_keeps_by_subject_and_nothing_of_a_tenant(cdr_store: CdrStor
 
 async def test_held_calls_are_restricted_by_number_until_deletion(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
-    first = replace(erasure(ANNA), held=keeping.adapter.can.holds)
+    first = replace(erasure(ANNA), held_categories=keeping.adapter.can.declared_categories)
     done = await keeping.receipt(first)
     assert (done.outcome, done.ground, done.changed) == (TaskOutcome.RETAINED, "legal_hold", 0)
     assert {(each.category, each.rule, each.count, each.restricted) for each in done.kept or ()} == {
@@ -270,7 +272,7 @@ async def test_unknown_row_state_is_manual(empty_database: str, tmp_path: Path, 
         assert isinstance(results["active"], ErasureRefused)
         assert [who for who, result in results.items() if isinstance(result, GroundUnknown)] == unknown
         assert await sweep(ledger, due("contract", "resolved", "2025-01-01")) == [
-            Swept(4 - 1 - len(unknown), 1 + len(unknown))
+            SweepResult(4 - 1 - len(unknown), 1 + len(unknown))
         ]
         assert len(await ask(empty_database, "SELECT id FROM contract")) == 1 + len(unknown)
         done = await ledger.one(replace(task(Operation.ERASE, email("none@x.org")), at=at))
@@ -417,7 +419,7 @@ async def test_the_four_tables_of_the_page_do_each_operation(empty_database: str
     (tmp_path / "orders.toml").write_text(dataset, encoding="utf-8")
     async with engine(empty_database, tmp_path / "orders.toml", {}, signed_policy()) as orders:
         assert await missing(orders) == []
-        assert orders.adapter.can.against_policy == ()
+        assert orders.adapter.can.policy_conflicts == ()
         copied = await orders.receipt(asked(Operation.EXPORT))
         stopped = await orders.receipt(asked(Operation.SUPPRESS))
         planned = await orders.receipt(asked(Operation.PLAN))

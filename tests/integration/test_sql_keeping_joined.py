@@ -147,8 +147,8 @@ async def test_held_rows_stay_with_their_links_and_the_rest_goes(mobile: SqlEngi
             "INSERT INTO usage VALUES (1, 1, '2025-03-31', 60, '+491', 'c', false)"
         )
     before = await held(mobile_dsn)
-    plan = await mobile.receipt(replace(about(PEOPLE[0], Operation.PLAN), held=frozenset({"address"})))
-    first = replace(about(PEOPLE[0]), held=frozenset({"address"}))
+    plan = await mobile.receipt(replace(about(PEOPLE[0], Operation.PLAN), held_categories=frozenset({"address"})))
+    first = replace(about(PEOPLE[0]), held_categories=frozenset({"address"}))
     done, other = [receipt(each) for each in await mobile.run(first, about(PEOPLE[1]))]
     assert (done.outcome, done.ground, done.until, done.changed) == (TaskOutcome.RETAINED, "legal_hold", None, 2)
     kept = tuple(each.model_copy(update={"restricted": None}) for each in done.kept or ())
@@ -179,7 +179,9 @@ async def test_held_rows_are_restricted_and_counted(mobile_dsn: str, tmp_path: P
     (tmp_path / "held.toml").write_text(declared, encoding="utf-8")
     every = frozenset({"account", "address", "number", "call_record"})
     async with engine(mobile_dsn, tmp_path / "held.toml", {}, signed_policy()) as store:
-        anna, chiara = [receipt(r) for r in await store.run(*(replace(about(PEOPLE[n]), held=every) for n in (0, 2)))]
+        anna, chiara = [
+            receipt(r) for r in await store.run(*(replace(about(PEOPLE[n]), held_categories=every) for n in (0, 2)))
+        ]
         assert (anna.outcome, anna.found, anna.changed, anna.remaining) == (TaskOutcome.RETAINED, 2, 0, 2)
         said = {each.category: (each.rule, each.count, each.restricted) for each in anna.kept or ()}
         assert said == {"account": ("legal_hold", 1, 1), "address": ("legal_hold", 1, 1)}
@@ -411,7 +413,7 @@ async def test_customer_stays_reduced_with_kept_calls(calls: SqlEngine, dsn: str
 
 async def test_a_customer_stays_whole_with_the_calls_that_a_hold_covers(calls: SqlEngine, dsn: str) -> None:
     before = await left(dsn)
-    done = await calls.receipt(replace(of("anna", "1"), held=frozenset({"call_record"})))
+    done = await calls.receipt(replace(of("anna", "1"), held_categories=frozenset({"call_record"})))
     assert (done.outcome, done.changed, {each.category for each in done.kept or ()}) == (
         *(TaskOutcome.RETAINED, 0),
         {"call_record", "account"},

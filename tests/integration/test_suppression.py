@@ -29,10 +29,10 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import read_policy
 from shared.domain.policy_files import SuppressionPolicy
-from shared.domain.precedence import Kind, Marks
+from shared.domain.precedence import RequestKind, RequestMarks
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import FulfilmentResult
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
 from shared.storage import holds, open_requests, suppression
@@ -140,7 +140,7 @@ async def test_of_an_erasure_all_that_was_located_is_listed_before_the_key_goes_
     erased = TaskReport(task_id=uuid7(), system="crm", operation="erase", outcome=TaskOutcome.ERASED)
     async with harness.unit_of_work.begin() as tx:
         await tx.vault.seal(tx.connection, [located], tx.now)
-        done = Completed(uuid7(), uuid7(), subject, Right.ERASURE, Operation.ERASE, {}, (erased,))
+        done = FulfilmentResult(uuid7(), uuid7(), subject, Right.ERASURE, Operation.ERASE, {}, (erased,))
         await erasure.finish([done], tx)
     assert await listed(harness, ADA, PHONE, only_stated, familys) == ([ADA, PHONE] if asks else [])
 
@@ -253,7 +253,9 @@ async def test_held_data_outlast_a_consent(open_harness: OpenHarness, opposed: s
             held = holds.LegalHold(uuid7(), "LEG-1", "legal", "LITIGATION", [], tx.now, date(2026, 6, 1))
             await holds.place(tx.connection, held, HoldMarks.of(keyring, [ACCOUNT]))
         else:
-            await open_requests.enter(tx.connection, [(uuid7(), Kind.RESTRICTION, Marks.of(keyring, [ACCOUNT]))])
+            await open_requests.enter(
+                tx.connection, [(uuid7(), RequestKind.RESTRICTION, RequestMarks.of(keyring, [ACCOUNT]))]
+            )
     event = await verified(harness, "analytics")
     for system, operation in (("crm", Operation.LOCATE), ("site", Operation.SUPPRESS)):
         await harness.worker(system, operation).work()
@@ -299,7 +301,7 @@ async def test_hold_during_a_consent_erasure_stops_the_next_step(open_harness: O
 )
 async def test_stop_before_a_hold_is_in_the_receipt(open_harness: OpenHarness, silences: set[str], said: str) -> None:
     site = ScriptedSystem("site", categories=frozenset({"newsletter"}), erases_by_category=True)
-    site.more["silences"] = frozenset(silences)
+    site.more["marketing_stop_categories"] = frozenset(silences)
     site.answers[Operation.SUPPRESS] = each(lambda task: Receipt(task.task_id, TaskOutcome.AMENDED, 2, 1))
     harness = await open_harness(site, service=ServiceName.AMENDMENT)
     async with harness.unit_of_work.begin() as tx:
@@ -416,11 +418,11 @@ async def test_consent_data_wait_for_a_pending_copy(open_harness: OpenHarness, c
     harness = await open_harness(site, service=ServiceName.AMENDMENT)
     event, other, access = await verified(harness, "marketing"), uuid7(), uuid7()
     marks = {
-        each: Marks.of(harness.unit_of_work.vault.keyring, [Identity(IdentityType.EMAIL, f"{who}@example.org")])
+        each: RequestMarks.of(harness.unit_of_work.vault.keyring, [Identity(IdentityType.EMAIL, f"{who}@example.org")])
         for each, who in ((access, "ada"), (other, "boris"))
     }
     async with harness.unit_of_work.begin() as tx:
-        await open_requests.enter(tx.connection, [(each, Kind.COPY, marks[each]) for each in marks])
+        await open_requests.enter(tx.connection, [(each, RequestKind.COPY, marks[each]) for each in marks])
     worker = harness.worker("site", Operation.SUPPRESS)
     await worker.work()
     assert site.asked[0].details["copy_first"] is True
@@ -437,10 +439,10 @@ async def test_consent_data_wait_for_a_pending_copy(open_harness: OpenHarness, c
 
 async def test_other_consent_concerns_its_systems_without_a_listing(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("crm"), ScriptedSystem("site"), service=ServiceName.AMENDMENT)
-    harness.fulfilments.holds = {"crm": {"account"}, "site": {"analytics_event"}}
+    harness.fulfilments.categories_of = {"crm": {"account"}, "site": {"analytics_event"}}
     event = await verified(harness, "analytics")
     assert await harness.states(event.request_id) == {"site:suppress": "ready"}
-    harness.fulfilments.holds = {}
+    harness.fulfilments.categories_of = {}
     nowhere = await verified(harness, "analytics")
     assert await harness.states(nowhere.request_id) == {}
     assert (await harness.outbox())[-1] == "dsr.fulfilment.completed.v1"

@@ -12,11 +12,11 @@ from services.intake.access.grant import Grant, Power
 from shared.domain.events import RequestVerified, TaskRecorded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.release import Fault, Match
+from shared.domain.release import Match, ReleaseFault
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.systems.contract import CopiedRecord, Receipt, Result, Task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
@@ -118,10 +118,12 @@ async def test_customers_instruction_changes_no_register(open_harness: OpenHarne
     )
     async with harness.unit_of_work.begin() as tx:
         await amend(harness.fulfilments, [event], tx)
-        stopped = Completed(uuid7(), event.request_id, event.subject, Right.OBJECTION, Operation.SUPPRESS, {}, ())
+        stopped = FulfilmentResult(
+            uuid7(), event.request_id, event.subject, Right.OBJECTION, Operation.SUPPRESS, {}, ()
+        )
         await registers.suppress(tx, [stopped], located=True)
         restricted = (event.request_id, event.subject, Right.RESTRICTION, Operation.RESTRICT)
-        await overlapping_restrictions.note_people(tx, [Completed(uuid7(), *restricted, {}, ())])
+        await overlapping_restrictions.note_people(tx, [FulfilmentResult(uuid7(), *restricted, {}, ())])
     assert await harness.pool.fetchval("SELECT tenant FROM fulfilment") == "acme"
     for table in ("register.suppression", "restriction_identity"):
         assert await harness.pool.fetchval(f"SELECT count(*) FROM {table}") == 0, table
@@ -161,7 +163,7 @@ async def test_foreign_tenant_gets_nothing(open_harness: OpenHarness, owner: str
     assert await harness.outbox() == [f"dsr.fulfilment.{'completed' if fits else 'blocked'}.v1"]
     sentences = await harness.pool.fetch("SELECT why ->> 'sentence' FROM task WHERE failure = 'release_blocked'")
     assert [row[0] for row in sentences] == (
-        [] if fits else [f"nothing was handed out: {Fault.ANOTHER_TENANT.sentence}"]
+        [] if fits else [f"nothing was handed out: {ReleaseFault.ANOTHER_TENANT.sentence}"]
     )
 
 

@@ -24,7 +24,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.release import ASSIGNED, Match
 from shared.systems.contract import CopiedRecord, NotSearched, Receipt
-from shared.systems.sweepable import Counted, Due, Swept
+from shared.systems.sweepable import DueCount, DueRecords, SweepResult
 from shared.systems.tryton.adapter import TrytonAdapter
 from shared.systems.tryton.rpc import CrmRefused
 from tests.fixtures.analytics import nothing
@@ -190,7 +190,7 @@ async def test_customer_in_use_keeps_only_needed_fields(grounds: Crm, subtests: 
             assert (done.found, done.changed) == IN_USE[rule][0]
             assert (plan.outcome, plan.remaining, plan.kept) == (TaskOutcome.PLANNED, done.remaining, done.kept)
             state = signed_policy().rules[rule].lasts_while
-            assert plan.states == dict.fromkeys(grounds.adapter.can.tells, False) | {state: True}
+            assert plan.states == dict.fromkeys(grounds.adapter.can.reported_states, False) | {state: True}
             [row] = await grounds.sql("SELECT name, restricted FROM party_party WHERE code = $1", customer.code)
             assert (row["name"], row["restricted"]) == (customer.name, reduced)
             assert {each.restricted == each.count for each in done.kept or ()} == {reduced}
@@ -302,19 +302,19 @@ async def test_retention_run_deletes_former_customers_and_marketing_contacts_onl
     first = date(2019, 3, 2)
     zone = ZoneInfo("America/New_York")
     dues = [
-        Due("party.party", "relationship_end", "delete", first, zone),
-        Due("party.party", "last_activity", "delete", date(2023, 3, 2), zone),
+        DueRecords("party.party", "relationship_end", "delete", first, zone),
+        DueRecords("party.party", "last_activity", "delete", date(2023, 3, 2), zone),
     ]
     spared = {"account": [task(Operation.ERASE, email(ended[1].emails[0]))]}
     counted = await adapter.count(dues, spared)
-    assert [each.due for each in counted if isinstance(each, Counted)] == [1, 1], "what is not known stays"
+    assert [each.due for each in counted if isinstance(each, DueCount)] == [1, 1], "what is not known stays"
     swept = await adapter.sweep(dues, spared, nothing)
-    assert [each.gone for each in swept if isinstance(each, Swept)] == [1, 1]
+    assert [each.removed for each in swept if isinstance(each, SweepResult)] == [1, 1]
     dump = grounds.dump()
     assert [each.emails[0].lower() in dump for each in (*ended, contact)] == [False, True, False]
     assert all(each.emails[0].lower() in dump for each in kept)
     again = await adapter.count(dues, {})
-    assert [each.due for each in again if isinstance(each, Counted)] == [1, 0]
+    assert [each.due for each in again if isinstance(each, DueCount)] == [1, 0]
 
 
 async def test_former_customer_who_signs_a_contract_during_a_retention_run_stays(crm: Crm) -> None:
@@ -326,7 +326,7 @@ async def test_former_customer_who_signs_a_contract_during_a_retention_run_stays
 
     adapter = crm.over(OnTheWay("model.party.party.write", signs), grounds=DECLARED).adapter
     assert isinstance(adapter, TrytonAdapter)
-    due = Due("party.party", "relationship_end", "delete", date(2019, 3, 2), ZoneInfo("America/New_York"))
+    due = DueRecords("party.party", "relationship_end", "delete", date(2019, 3, 2), ZoneInfo("America/New_York"))
     with pytest.raises(Unavailable):
         await adapter.sweep([due], {}, nothing)
     await adapter.sweep([due], {}, nothing)

@@ -24,7 +24,7 @@ from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport
 from shared.domain.release import Match
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.fulfilment.parts import sealing
+from shared.fulfilment.export_parts import sealed_records
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
 from shared.storage import chunks, keyring, vault
@@ -380,7 +380,7 @@ async def test_what_a_system_has_left_that_did_not_come_to_its_end_is_in_no_pack
     harness, system = await copying(open_harness, (["first"], None))
     subject = await harness.pool.fetchval("SELECT subject_ref FROM fulfilment")
     async with harness.unit_of_work.begin() as tx:
-        left = [sealing(subject, "shop", [record("half of it")])]
+        left = [sealed_records(subject, "shop", [record("half of it")])]
         await tx.vault.seal(tx.connection, left, tx.now)
     await harness.worker(system.system, Operation.EXPORT).work()
     assert await packaged(harness) == ["first", "the rest"]

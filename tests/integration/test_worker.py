@@ -22,7 +22,7 @@ from shared.domain.errors import Refused, TableMissing, Unavailable
 from shared.domain.events import RequestExtended, RequestReceived, RequestRedated, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Step, TaskOutcome
-from shared.domain.proofs import Action
+from shared.domain.proofs import ProofAction
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
@@ -33,7 +33,7 @@ from shared.fulfilment import queue as tasks
 from shared.fulfilment.completion import TaskCompletion
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease, Reaper
-from shared.fulfilment.store import Completed, hold
+from shared.fulfilment.store import FulfilmentResult, lock_fulfilments
 from shared.fulfilment.worker import Worker
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
@@ -262,7 +262,7 @@ async def test_what_systems_yield_and_hand_out_is_sealed_for_the_subject(crm: Sc
 
 
 # Leases on a real database: a process that went silent is replaced, and what it still does ends and does not count.
-async def taken_over(harness: Harness, clock: SetClock) -> tuple[tasks.Claim, tasks.Claim]:
+async def taken_over(harness: Harness, clock: SetClock) -> tuple[tasks.LeasedTask, tasks.LeasedTask]:
     """A task that one process has claimed, and after its lease another one."""
     [mine] = await claimed(harness, clock)
     await harness.silence(harness.lease)
@@ -382,7 +382,7 @@ async def test_what_was_claimed_by_a_lease_that_is_lost_by_now_is_not_begun(harn
         pytest.fail("it was begun")
 
     with pytest.raises(tasks.LeaseLost):
-        await harness.lease.hold(lost, begin())
+        await harness.lease.run_leased(lost, begin())
 
 
 async def test_thread_renews_the_lease_under_load(harness: Harness, clock: SetClock, database: str) -> None:
@@ -510,19 +510,19 @@ async def test_check_takes_back_silent_leases_unless_the_database_was_away(
     await claimed(harness, clock)
     settings = WorkSettings.model_validate({"downstreams": "none", "lease_seconds": 0.5})
     looks = Reaper(harness.unit_of_work, harness.fulfilments, settings)
-    await looks.look()
+    await looks.run()
     assert await harness.states(request) == {"crm:erase": "leased"}
     await harness.silence(harness.lease)
     if away:
         with monkeypatch.context() as patched:
             patched.setattr(queue, "reap", _be_away)
             with pytest.raises(asyncpg.ConnectionDoesNotExistError):
-                await looks.look()
+                await looks.run()
     moment.seconds += pause
-    await looks.look()
+    await looks.run()
     assert await harness.states(request) == {"crm:erase": "ready" if taken else "leased"}
     moment.seconds += 0.5
-    await looks.look()
+    await looks.run()
     assert await harness.states(request) == {"crm:erase": "ready"}
 
 
@@ -602,7 +602,7 @@ async def test_new_date_and_conclusion_do_not_block(harness: Harness, clock: Set
         assert await tasks.conclude(tx.connection, [conclusion], clock.now()) == {claim.task_id}
         moving = asyncio.create_task(hear(harness, redated(request)))
         await asyncio.wait_for(moving, 10)
-        await hold(tx, {claim.fulfilment_id})
+        await lock_fulfilments(tx, {claim.fulfilment_id})
         await tasks.follow_due_dates(tx.connection, [claim.task_id])
     assert await days(harness, request) == {"failed": SOONER, "fulfilment": SOONER}
 
@@ -649,7 +649,7 @@ class Store:
     erase = export = amend = flag = _do
 
 
-async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
+async def _nothing(completed: Sequence[FulfilmentResult], tx: UnitOfWork) -> None:
     """Nothing follows in this test."""
 
 
@@ -701,7 +701,7 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_many_others(
             async with harness.begin() as tx:
                 await begin(fulfilments, batch, tx)
         settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
-        declared = Downstream("store", frozenset(), adapter=store, needed=dict.fromkeys(Action, "L0"))
+        declared = Downstream("store", frozenset(), adapter=store, needed=dict.fromkeys(ProofAction, "L0"))
         lease = Lease(3600)
         async with pool.acquire() as connection:
             await lease.renew(connection)

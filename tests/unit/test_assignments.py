@@ -22,7 +22,7 @@ from shared.domain.assignments import (
     AssignedNumber,
     Assignment,
     AssignmentInDoubt,
-    Disagreement,
+    ConflictKind,
     Line,
     Register,
     conflicts_of,
@@ -31,7 +31,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy_files import assignments_policy
-from shared.systems.engine.ownership import Attributor, subject, wall_clock
+from shared.systems.engine.ownership import OwnershipResolver, subject_search, wall_clock
 from shared.systems.sql.declaration import Table
 from tests.fixtures.downstream import task
 from tests.fixtures.shapes import table_of
@@ -253,7 +253,7 @@ def test_rows_count_for_the_holder_of_their_time(at: str | None, whose: list[int
     before = Identity(IdentityType.PHONE, REASSIGNED, of_2025("01-01"), of_2025("01-10"))
     since = Identity(IdentityType.PHONE, REASSIGNED, of_2025("03-01"))
     tasks = [task(Operation.EXPORT, before, *later), task(Operation.EXPORT, *later, since)]  # in either order
-    attributor = Attributor([subject(each, [table.shape]) for each in tasks], [table.shape])
+    attributor = OwnershipResolver([subject_search(each, [table.shape]) for each in tasks], [table.shape])
     row = {"at": at and of_2025(at), "number": REASSIGNED}
     attributor.add([table.record(row, (), data=False)])
     assert [position for position, each in enumerate(attributor.found) if each.records] == whose
@@ -261,7 +261,7 @@ def test_rows_count_for_the_holder_of_their_time(at: str | None, whose: list[int
 
 # If a system contradicts the register about the owner of a number, a person decides; a mere delay is ignored.
 READ, EDGE = 100, timedelta(days=1)
-ANOTHERS, NOBODYS = Disagreement.ANOTHER_HOLDER, Disagreement.NOT_IN_REGISTER
+ANOTHERS, NOBODYS = ConflictKind.ANOTHER_HOLDER, ConflictKind.NOT_IN_REGISTER
 Row = tuple[str, int, int | None]
 
 
@@ -269,11 +269,11 @@ def read_at(moment: int, *rows: Row) -> Register:
     return replace(register(*rows), filled_at=at(moment))
 
 
-def kinds(known: Register, *identities: Identity) -> list[Disagreement]:
+def kinds(known: Register, *identities: Identity) -> list[ConflictKind]:
     return [each.kind for each in conflicts_of(known, [account(ADA), *identities], EDGE)]
 
 
-CASES: dict[str, tuple[Sequence[Row], Sequence[Identity], list[Disagreement]]] = {
+CASES: dict[str, tuple[Sequence[Row], Sequence[Identity], list[ConflictKind]]] = {
     "they agree": ([(ADA, 10, 20)], [phone(10, 20, "cdr")], []),
     "the system knows a part of it": ([(ADA, 10, 30)], [phone(15, 20, "cdr")], []),
     "another held it before": ([(BEN, 0, 20), (ADA, 30, None)], [phone(10, None, "cdr")], [ANOTHERS]),
@@ -302,7 +302,7 @@ CASES: dict[str, tuple[Sequence[Row], Sequence[Identity], list[Disagreement]]] =
 
 @pytest.mark.parametrize(("rows", "identities", "expected"), CASES.values(), ids=CASES.keys())
 def test_what_contradicts_the_register(
-    rows: Sequence[Row], identities: Sequence[Identity], expected: list[Disagreement]
+    rows: Sequence[Row], identities: Sequence[Identity], expected: list[ConflictKind]
 ) -> None:
     assert kinds(read_at(READ, *rows), *identities) == expected
 

@@ -22,10 +22,10 @@ from shared.domain.errors import (
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.operations import Step as ToDo
 from shared.fulfilment import failures
-from shared.fulfilment.calls import Calls
-from shared.fulfilment.queue import Claim, LeaseLost
+from shared.fulfilment.adapter_calls import AdapterCalls
+from shared.fulfilment.queue import LeasedTask, LeaseLost
 from shared.runtime.metrics import CALL_SECONDS
-from shared.systems.bus.adapter import MALFORMED_AT_MOST, Ask, Failed, Step, next_step
+from shared.systems.bus.adapter import MALFORMED_AT_MOST, NextStep, RoundFailed, SendCommand, next_step
 from shared.systems.bus.messages import answered_by, command_id
 from shared.systems.bus.settings import BusSettings
 from shared.systems.contract import Checkpoint, Pending, Receipt, Result, Task
@@ -66,7 +66,7 @@ class System:
 
     async def results(self, asked: Sequence[Task], suspects: Collection[UUID] = ()) -> dict[UUID, Result]:
         seconds = CALL_SECONDS.labels("erasure", "crm", "erase")
-        return dict(await Calls("crm:erase", self.operate, keep_nothing, seconds).make(asked, suspects))
+        return dict(await AdapterCalls("crm:erase", self.operate, keep_nothing, seconds).make(asked, suspects))
 
 
 @pytest.mark.parametrize("error", [Refused("no"), LimitExceeded("too many"), KeyError("a bug")])
@@ -163,17 +163,17 @@ ERASE = task(Operation.ERASE)
 COMMAND = str(command_id(ERASE.task_id, Operation.ERASE))
 
 
-def after(times: int, asked: Task = ERASE) -> Step:
+def after(times: int, asked: Task = ERASE) -> NextStep:
     answered = replace(asked, progress={**asked.progress, "malformed": {"command": COMMAND, "times": times}})
     return next_step(answered, BusSettings(), date(2026, 3, 5))
 
 
 def test_repeated_malformed_replies_fail_the_task_and_a_retry_asks_again() -> None:
-    assert isinstance(after(MALFORMED_AT_MOST - 1), Ask)
+    assert isinstance(after(MALFORMED_AT_MOST - 1), SendCommand)
     failed = after(MALFORMED_AT_MOST)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, RoundFailed)
     assert isinstance(failed.failure, AnswerMalformed)
-    assert isinstance(after(MALFORMED_AT_MOST, replace(ERASE, progress=failed.noted)), Ask)
+    assert isinstance(after(MALFORMED_AT_MOST, replace(ERASE, progress=failed.noted)), SendCommand)
 
 
 @pytest.mark.parametrize("value", [None, b"", b"[]", b'{"task_id": "ada@example.org", "command_id": 1}'])
@@ -191,14 +191,14 @@ def test_what_is_malformed_otherwise_counts_for_the_command_that_it_names() -> N
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 IDS: Any = (uuid7(), uuid7(), 1, {}, None, date(2026, 4, 2), uuid7(), uuid7())
 SAID: Any = ("access", True, {}, None, 0, 0, {}, "export")
-CLAIM = Claim(*IDS, *SAID, step=ToDo("shop", Operation.EXPORT))
+CLAIM = LeasedTask(*IDS, *SAID, step=ToDo("shop", Operation.EXPORT))
 
 
 def test_a_busy_system_is_on_record_with_its_time_and_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
     waits = failures.pending(CLAIM, Pending(CLAIM.task_id, timedelta(minutes=15), busy=True), NOW)
-    assert failures.on_record(waits) == {"reason": "busy", "until": "2026-03-02T09:15:00+00:00"}
-    still = replace(waits, claim=replace(CLAIM, failure="busy", attempt=2))
-    assert failures.on_record(still) is None
+    assert failures.wait_evidence(waits) == {"reason": "busy", "until": "2026-03-02T09:15:00+00:00"}
+    still = replace(waits, task=replace(CLAIM, failure="busy", attempt=2))
+    assert failures.wait_evidence(still) is None
     failures.log_waiting([waits, waits, still])
     [said] = caplog.messages
     assert (
@@ -208,7 +208,7 @@ def test_a_busy_system_is_on_record_with_its_time_and_in_the_log_once(caplog: py
 
 
 def test_work_that_a_system_has_in_hand_is_nothing_to_speak_of() -> None:
-    assert failures.on_record(failures.pending(CLAIM, Pending(CLAIM.task_id, timedelta(1)), NOW)) is None
+    assert failures.wait_evidence(failures.pending(CLAIM, Pending(CLAIM.task_id, timedelta(1)), NOW)) is None
 
 
 def test_a_system_that_is_away_says_so_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -228,5 +228,5 @@ def test_a_system_that_is_away_says_so_in_the_log(caplog: pytest.LogCaptureFixtu
     ],
 )
 def test_unreadable_row_needs_review(*, failure: Unavailable, attempt: int, last: str, malformed: bool) -> None:
-    found = failures.malformed(replace(CLAIM, attempt=attempt, failure=last), failure)
+    found = failures.unreadable_too_often(replace(CLAIM, attempt=attempt, failure=last), failure)
     assert isinstance(found, AnswerMalformed) is malformed

@@ -216,14 +216,14 @@ def test_rotating_never_takes_the_name_of_a_key_that_is_there(path: Path) -> Non
 
 
 def test_a_running_process_opens_what_another_has_sealed_with_the_next_key(path: Path) -> None:
-    mine = keyring.load(path)
+    owned = keyring.load(path)
     keyring.rotate(path)
     nonce = bytes(12)
     sealed = keyring.load(path).key("k2").encrypt(nonce, b"Ada", None)
-    assert mine.key("k2").decrypt(nonce, sealed, None) == b"Ada"
-    assert mine.active == "k1"
+    assert owned.key("k2").decrypt(nonce, sealed, None) == b"Ada"
+    assert owned.active == "k1"
     with pytest.raises(UnknownKey):
-        mine.key("k3")
+        owned.key("k3")
 
 
 def test_every_key_is_another(path: Path) -> None:

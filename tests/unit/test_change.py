@@ -19,14 +19,14 @@ from services.intake.submission.schemas import Changes
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome
-from shared.domain.proofs import Action, action_of
+from shared.domain.proofs import ProofAction, action_of
 from shared.domain.rights import Right
 from shared.storage.subject_data import SubjectData, decode, encode
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import CopiedRecord
 from shared.systems.downstream import Downstream
 from shared.systems.engine.correcting import is_meant
-from shared.systems.engine.searching import not_asked
+from shared.systems.engine.searching import result_without_search
 from tests.fixtures.package_check import check
 from tests.fixtures.packages import described, made_of, unpacked
 from tests.fixtures.reports import AT, LEGENDS, call
@@ -88,7 +88,7 @@ def test_entered_value_that_no_system_can_hold_is_named_by_its_field() -> None:
 
 
 def test_statement_needs_the_proof_of_an_access() -> None:
-    assert action_of(Right.RECTIFICATION, [STATED]) is Action.ACCESS
+    assert action_of(Right.RECTIFICATION, [STATED]) is ProofAction.ACCESS
 
 
 def test_statement_changes_no_contact_point_and_sends_no_notice() -> None:
@@ -170,7 +170,7 @@ def system(*held: str, **can: Any) -> Downstream:
 
 
 def asked(downstream: Downstream, changes: tuple[Change, ...], operation: Operation = Operation.RECTIFY) -> Any:
-    return not_asked(downstream, operation, uuid7(), changes)
+    return result_without_search(downstream, operation, uuid7(), changes)
 
 
 @pytest.mark.parametrize("held", [("account",), ()])
@@ -179,17 +179,19 @@ def test_a_system_without_such_records_is_not_searched_for_a_statement(held: tup
 
 
 def test_where_such_records_bear_no_statement_a_person_sees_to_it() -> None:
-    assert isinstance(asked(system("call_record", stated=frozenset({"missed_call"})), STATEMENTS), NotSupported)
+    assert isinstance(
+        asked(system("call_record", statement_categories=frozenset({"missed_call"})), STATEMENTS), NotSupported
+    )
 
 
 def test_a_system_whose_records_bear_statements_is_asked() -> None:
-    assert asked(system("call_record", stated=frozenset({"call_record"})), STATEMENTS) is None
+    assert asked(system("call_record", statement_categories=frozenset({"call_record"})), STATEMENTS) is None
 
 
 def test_nothing_is_searched_without_a_correction() -> None:
-    assert asked(system("call_record", corrects=False), CORRECTED).outcome is TaskOutcome.NOT_HELD
+    assert asked(system("call_record", may_need_correction=False), CORRECTED).outcome is TaskOutcome.NOT_HELD
     assert asked(system("account"), CORRECTED) is None
-    assert asked(system("call_record", corrects=False), CORRECTED, Operation.RESTRICT) is None
+    assert asked(system("call_record", may_need_correction=False), CORRECTED, Operation.RESTRICT) is None
 
 
 # Files that hang on records stand in a package as files, by names that are safe anywhere (Art. 12(1), 15(3)).

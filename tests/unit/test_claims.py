@@ -10,22 +10,29 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.domain.errors import LimitExceeded
-from shared.domain.identities import Identity, IdentityType, confirmed
+from shared.domain.identities import Identity, IdentityType, confirmed_accounts
 from shared.domain.operations import OF_ONE_PERSON, Change, Limit, Operation
 from shared.domain.release import (
     ASSIGNED,
-    Fault,
-    Known,
+    KnownFacts,
     Match,
-    Span,
+    ReleaseFault,
+    TimeSpan,
     first_fault,
+    name_words,
     proved_of,
     stated_of,
     values_of,
-    words,
 )
 from shared.systems.contract import STOPS_MARKETING, Task
-from shared.systems.engine.claims import Row, RowIdentity, adopted, beyond, others, unconfirmed
+from shared.systems.engine.account_claims import (
+    PartyIdentities,
+    RowIdentity,
+    identities_to_adopt,
+    other_people,
+    too_many_people,
+    unconfirmed,
+)
 
 EMAIL, PHONE, ACCOUNT, NAME = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.NAME
 ADA, BEN = Identity(EMAIL, "ada@example.com", level="L1"), RowIdentity(EMAIL, "ben@example.com")
@@ -50,63 +57,73 @@ def task(*identities: Identity, operation: Operation = Operation.EXPORT, confirm
         (RowIdentity(ACCOUNT, "A-6"), BEN),
     ],
 )
-def test_a_row_of_their_account_with_their_address_or_none_is_theirs(account: Identity, row: Row) -> None:
-    assert others((ADA, account), [row]) == set()
+def test_a_row_of_their_account_with_their_address_or_none_is_theirs(account: Identity, row: PartyIdentities) -> None:
+    assert other_people((ADA, account), [row]) == set()
 
 
 @pytest.mark.parametrize("account", [CLAIMED, CERTAIN])
 @pytest.mark.parametrize(
     "row", [(OF_IT, BEN), (OF_IT, RowIdentity(EMAIL, "ben at home, ben@")), (OF_IT, BEN, RowIdentity(NAME, "Ada"))]
 )
-def test_a_row_of_their_account_with_another_address_is_a_person_s_to_decide(account: Identity, row: Row) -> None:
+def test_a_row_of_their_account_with_another_address_is_a_person_s_to_decide(
+    account: Identity, row: PartyIdentities
+) -> None:
     asked = task(ADA, account, Identity(NAME, "Ada"))
-    assert isinstance(beyond(asked, [row]), LimitExceeded)
+    assert isinstance(too_many_people(asked, [row]), LimitExceeded)
 
 
 @pytest.mark.parametrize("row", [(OF_IT, RowIdentity(PHONE, "+491701234567")), (OF_IT, RowIdentity(NAME, "Ben"))])
-def test_a_number_or_a_name_alone_tells_people_apart_where_an_account_is_only_claimed(row: Row) -> None:
-    assert len(others((ADA, CLAIMED), [row])) == 1
-    assert others((ADA, CLAIMED, CERTAIN), [row]) == set()
+def test_a_number_or_a_name_alone_tells_people_apart_where_an_account_is_only_claimed(row: PartyIdentities) -> None:
+    assert len(other_people((ADA, CLAIMED), [row])) == 1
+    assert other_people((ADA, CLAIMED, CERTAIN), [row]) == set()
 
 
 def test_one_person_accounts_are_separated_only_by_addresses() -> None:
-    of_one = RowIdentity(ACCOUNT, "A-5", of_one=True)
-    number = RowIdentity(PHONE, "+491701234567", of_one=True)
-    assert others((ADA, CLAIMED), [(of_one, number, RowIdentity(NAME, "Ben", of_one=True))]) == set()
-    assert others((ADA, CLAIMED), [(of_one, number, BEN._replace(of_one=True))]) == {frozenset({BEN.value})}
+    of_one = RowIdentity(ACCOUNT, "A-5", account_is_one_person=True)
+    number = RowIdentity(PHONE, "+491701234567", account_is_one_person=True)
+    assert (
+        other_people((ADA, CLAIMED), [(of_one, number, RowIdentity(NAME, "Ben", account_is_one_person=True))]) == set()
+    )
+    assert other_people((ADA, CLAIMED), [(of_one, number, BEN._replace(account_is_one_person=True))]) == {
+        frozenset({BEN.value})
+    }
     identities = [Identity(PHONE, "+491701234567", source="shop"), Identity(EMAIL, "ben@example.com", source="shop")]
-    assert adopted(task(ADA, CLAIMED), [(of_one, number)], identities) == identities[:1]
+    assert identities_to_adopt(task(ADA, CLAIMED), [(of_one, number)], identities) == identities[:1]
 
 
 NAMING = (OF_IT, RowIdentity(EMAIL, ADA.value))
-OWN = (OF_IT._replace(record=True), RowIdentity(EMAIL, ADA.value, record=True))
+OWN = (OF_IT._replace(is_own_record=True), RowIdentity(EMAIL, ADA.value, is_own_record=True))
 """Two rows with an account and an address of the subject: one names the account, one is its own record."""
-_BARE: Sequence[Row] = [
+_BARE: Sequence[PartyIdentities] = [
     (OF_IT,),
     (OF_IT, RowIdentity(EMAIL, None), RowIdentity(EMAIL, "n/a")),
     (OF_IT, RowIdentity(NAME, "Ada")),
     (
-        OF_IT._replace(of_one=True),
-        RowIdentity(PHONE, "+491701234567", of_one=True),
-        RowIdentity(NAME, "Ben", of_one=True),
+        OF_IT._replace(account_is_one_person=True),
+        RowIdentity(PHONE, "+491701234567", account_is_one_person=True),
+        RowIdentity(NAME, "Ben", account_is_one_person=True),
     ),
 ]
 
 
 @pytest.mark.parametrize("row", _BARE)
 @pytest.mark.parametrize("operation", sorted(OF_ONE_PERSON - {Operation.LIFT}))
-def test_row_without_identities_is_not_a_claimants(operation: Operation, row: Row) -> None:
+def test_row_without_identities_is_not_a_claimants(operation: Operation, row: PartyIdentities) -> None:
     asked = task(ADA, CLAIMED, Identity(NAME, "Ada"), operation=operation)
-    refused = beyond(asked, [row, row])
+    refused = too_many_people(asked, [row, row])
     assert refused
     assert refused.exceeded
     assert (refused.exceeded.found, refused.exceeded.allowed) == (2, 1)
     assert "nothing there shows to be theirs" in str(refused)
-    assert beyond(replace(asked, confirmed={Limit.MAX_PEOPLE: 2}), [row]) is None, "two people decide whose it is"
-    assert beyond(task(ADA, CERTAIN, operation=operation), [row]) is None
-    assert beyond(asked, [row, OWN]) is None, "the account's own record in the same system says that it is theirs"
+    assert too_many_people(replace(asked, confirmed={Limit.MAX_PEOPLE: 2}), [row]) is None, (
+        "two people decide whose it is"
+    )
+    assert too_many_people(task(ADA, CERTAIN, operation=operation), [row]) is None
+    assert too_many_people(asked, [row, OWN]) is None, (
+        "the account's own record in the same system says that it is theirs"
+    )
     for stranger in (NAMING, (OWN[0], NAMING[1]), (OF_IT, OWN[1]), (OWN[0],), (OWN[0]._replace(value="A-6"), *NAMING)):
-        assert beyond(asked, [row, stranger]), "what merely names an account confirms none of its rows"
+        assert too_many_people(asked, [row, stranger]), "what merely names an account confirms none of its rows"
 
 
 def test_each_claimed_account_needs_confirmation() -> None:
@@ -119,36 +136,36 @@ def test_each_claimed_account_needs_confirmation() -> None:
 
 
 def test_marketing_stops_by_an_account_that_is_only_claimed() -> None:
-    assert beyond(task(ADA, CLAIMED, operation=Operation.SUPPRESS), [(OF_IT,)]) is None
+    assert too_many_people(task(ADA, CLAIMED, operation=Operation.SUPPRESS), [(OF_IT,)]) is None
     located = replace(task(ADA, CLAIMED, operation=Operation.LOCATE), details={STOPS_MARKETING: True})
-    assert beyond(located, [(OF_IT,)]) is None
+    assert too_many_people(located, [(OF_IT,)]) is None
 
 
 def test_name_next_to_the_subjects_address_is_theirs() -> None:
     named = (RowIdentity(EMAIL, ADA.value), RowIdentity(NAME, "Ada  Lovelace"))
-    assert others((ADA, CLAIMED), [(OF_IT, RowIdentity(NAME, "ada lovelace")), named]) == set()
-    assert others((ADA, CLAIMED, Identity(NAME, "Ben")), [(OF_IT, RowIdentity(NAME, "Ben"))]) == set()
+    assert other_people((ADA, CLAIMED), [(OF_IT, RowIdentity(NAME, "ada lovelace")), named]) == set()
+    assert other_people((ADA, CLAIMED, Identity(NAME, "Ben")), [(OF_IT, RowIdentity(NAME, "Ben"))]) == set()
 
 
 def test_corrected_value_identifies_no_other_person() -> None:
     asked = task(ADA, CLAIMED, operation=Operation.RECTIFY)
     changes = (Change(field="email", current="ben@example.com", asserted="ben@example.com"),)
     asked = Task(**{**{name: getattr(asked, name) for name in asked.__slots__}, "changes": changes})
-    assert beyond(asked, [(OF_IT, BEN)])
+    assert too_many_people(asked, [(OF_IT, BEN)])
 
 
 def test_two_people_confirm_the_number_of_addresses() -> None:
     rows = [(OF_IT, BEN), (OF_IT, BEN, RowIdentity(NAME, "Ben")), (OF_IT, BEN)]
-    refused = beyond(task(ADA, CLAIMED), rows)
+    refused = too_many_people(task(ADA, CLAIMED), rows)
     assert refused
     assert refused.exceeded
     assert (refused.exceeded.limit, refused.exceeded.found, refused.exceeded.allowed) == (Limit.MAX_PEOPLE, 2, 1)
-    assert beyond(task(ADA, CLAIMED, confirmed=2), rows) is None
-    assert beyond(task(ADA, CLAIMED, confirmed=2), [*rows, (OF_IT, RowIdentity(EMAIL, "cy@example.com"))])
+    assert too_many_people(task(ADA, CLAIMED, confirmed=2), rows) is None
+    assert too_many_people(task(ADA, CLAIMED, confirmed=2), [*rows, (OF_IT, RowIdentity(EMAIL, "cy@example.com"))])
 
 
 def test_what_was_restricted_is_lifted_where_it_was_found() -> None:
-    assert beyond(task(ADA, CLAIMED, operation=Operation.LIFT), [(OF_IT, BEN)]) is None
+    assert too_many_people(task(ADA, CLAIMED, operation=Operation.LIFT), [(OF_IT, BEN)]) is None
 
 
 def test_identities_next_to_an_account_alone_are_not_adopted() -> None:
@@ -156,23 +173,26 @@ def test_identities_next_to_an_account_alone_are_not_adopted() -> None:
     other = Identity(ACCOUNT, "A-6", source="desk", claimed=True)
     identities = (number, Identity(EMAIL, "ben@example.com"), other, name)
     row = (OF_IT, RowIdentity(PHONE, number.value))
-    assert adopted(task(ADA, CERTAIN), [row], identities) == [other, name]
-    assert adopted(task(ADA, CERTAIN, confirmed=2), [row], identities) == [other, name]
-    assert adopted(task(ADA, CERTAIN), [(*row, RowIdentity(EMAIL, ADA.value))], identities) == [*identities]
-    assert adopted(task(ADA), [row], identities) == [*identities], "by what it was found is no account"
+    assert identities_to_adopt(task(ADA, CERTAIN), [row], identities) == [other, name]
+    assert identities_to_adopt(task(ADA, CERTAIN, confirmed=2), [row], identities) == [other, name]
+    assert identities_to_adopt(task(ADA, CERTAIN), [(*row, RowIdentity(EMAIL, ADA.value))], identities) == [*identities]
+    assert identities_to_adopt(task(ADA), [row], identities) == [*identities], "by what it was found is no account"
 
 
 @pytest.mark.parametrize("row", [(OF_IT, BEN), (OF_IT,), (OF_IT, BEN, RowIdentity(PHONE, "+491701234567"))])
-def test_confirmed_rows_yield_no_identities(row: Row) -> None:
+def test_confirmed_rows_yield_no_identities(row: PartyIdentities) -> None:
     identities = [
         Identity(EMAIL, "ben@example.com", source="desk"),
         Identity(PHONE, "+491701234567", source="desk"),
         Identity(ACCOUNT, "A-6", source="desk", claimed=True),
         Identity(NAME, "Ben"),
     ]
-    assert adopted(task(ADA, CLAIMED, confirmed=2), [row], identities) == []
-    assert adopted(task(ADA, CERTAIN, confirmed=2), [(OF_IT, BEN)], identities) == []
-    assert adopted(task(ADA, CLAIMED, confirmed=2), [(*row, RowIdentity(EMAIL, ADA.value))], identities) == identities
+    assert identities_to_adopt(task(ADA, CLAIMED, confirmed=2), [row], identities) == []
+    assert identities_to_adopt(task(ADA, CERTAIN, confirmed=2), [(OF_IT, BEN)], identities) == []
+    assert (
+        identities_to_adopt(task(ADA, CLAIMED, confirmed=2), [(*row, RowIdentity(EMAIL, ADA.value))], identities)
+        == identities
+    )
 
 
 # By generated stores: whatever rows there are, two people get no row in common unless the register says they are one.
@@ -183,12 +203,12 @@ class Held:
     """One row: of which system, and what it says; the record of its accounts, or one that merely names them."""
 
     system: str
-    said: Row
+    said: PartyIdentities
 
     def shows(self, address: str) -> frozenset[object]:
         """The accounts that it shows to be theirs who have that address."""
-        shown = any(each.type is EMAIL and each.value == address and each.record for each in self.said)
-        return frozenset(each.value for each in self.said if shown and each.type is ACCOUNT and each.record)
+        shown = any(each.type is EMAIL and each.value == address and each.is_own_record for each in self.said)
+        return frozenset(each.value for each in self.said if shown and each.type is ACCOUNT and each.is_own_record)
 
 
 _SAID = st.tuples(
@@ -211,8 +231,8 @@ def _held(rows: _Drawn) -> list[Held]:
         Held(
             system,
             (
-                *(RowIdentity(ACCOUNT, each, record=record) for each in accounts),
-                RowIdentity(EMAIL, address, record=record),
+                *(RowIdentity(ACCOUNT, each, is_own_record=record) for each in accounts),
+                RowIdentity(EMAIL, address, is_own_record=record),
                 RowIdentity(NAME, name),
             ),
         )
@@ -232,12 +252,12 @@ def _given(address: str, rows: Sequence[Held], register: dict[str, set[str]] | N
         known.append(Identity(ACCOUNT, account, source="crm", level="L1"))
         known += [Identity(EMAIL, each, source="crm", level="L1") for each in (register or {})[account]]
     while True:
-        usable = confirmed(known, known)
+        usable = confirmed_accounts(known, known)
         asked = [each for each in usable if not each.claimed] if register is not None else usable
         found = _found(asked, rows)
         for system in {rows[n].system for n in found}:
             said = [rows[n].said for n in found if rows[n].system == system]
-            if others(asked, said) or unconfirmed(asked, said):
+            if other_people(asked, said) or unconfirmed(asked, said):
                 return None
         yielded = (
             Identity(said.type, str(said.value), source=rows[n].system, level="L1", claimed=said.type is ACCOUNT)
@@ -290,14 +310,14 @@ def day(number: int) -> datetime:
 
 
 def known(
-    theirs: tuple[Span, ...] = (), others: tuple[Span, ...] = (), said: tuple[Identity, ...] = (), at: int = 100
-) -> Known:
+    theirs: tuple[TimeSpan, ...] = (), others: tuple[TimeSpan, ...] = (), said: tuple[Identity, ...] = (), at: int = 100
+) -> KnownFacts:
     identities = (Identity(BY_EMAIL, ADDRESS), Identity(BY_PHONE, NUMBER), Identity(IdentityType.NAME, "Ada"), *said)
-    return Known(
+    return KnownFacts(
         at=day(at),
         values=values_of(identities),
         stated=stated_of(identities),
-        theirs={MINE: theirs},
+        periods={MINE: theirs},
         others={MINE: others},
         proved=proved_of(identities),
     )
@@ -318,23 +338,25 @@ HELD = ((day(10), day(20)),)
     [
         pytest.param(call(10), known(HELD), None, id="the first moment"),
         pytest.param(call(19), known(HELD), None, id="theirs"),
-        pytest.param(call(20), known(HELD), Fault.NOT_AT_THAT_TIME, id="the moment after"),
-        pytest.param(call(9), known(HELD), Fault.NOT_AT_THAT_TIME, id="before"),
-        pytest.param(call(15), known(), Fault.NOT_AT_THAT_TIME, id="nothing registered"),
-        pytest.param(call(15, EMMAS), known(HELD), Fault.NOT_THEIRS, id="another's number"),
-        pytest.param(call(15), known(HELD, HELD), Fault.ANOTHER_HOLDER, id="two holders"),
-        pytest.param(call(30), known(HELD, ((day(20), day(40)),)), Fault.ANOTHER_HOLDER, id="the next holder's"),
-        pytest.param(call(None), known(HELD), Fault.NOT_AT_THAT_TIME, id="the present, when it was theirs no more"),
+        pytest.param(call(20), known(HELD), ReleaseFault.NOT_AT_THAT_TIME, id="the moment after"),
+        pytest.param(call(9), known(HELD), ReleaseFault.NOT_AT_THAT_TIME, id="before"),
+        pytest.param(call(15), known(), ReleaseFault.NOT_AT_THAT_TIME, id="nothing registered"),
+        pytest.param(call(15, EMMAS), known(HELD), ReleaseFault.NOT_THEIRS, id="another's number"),
+        pytest.param(call(15), known(HELD, HELD), ReleaseFault.ANOTHER_HOLDER, id="two holders"),
+        pytest.param(call(30), known(HELD, ((day(20), day(40)),)), ReleaseFault.ANOTHER_HOLDER, id="the next holder's"),
+        pytest.param(
+            call(None), known(HELD), ReleaseFault.NOT_AT_THAT_TIME, id="the present, when it was theirs no more"
+        ),
         pytest.param(call(None), known(HELD, at=12), None, id="the present, while it was theirs"),
         pytest.param([Match(BY_EMAIL, "Ada@Example.org")], known(), None, id="an address in another spelling"),
-        pytest.param([Match(BY_EMAIL, "emma@example.org")], known(), Fault.NOT_THEIRS, id="another's address"),
-        pytest.param([Match(BY_EMAIL, "no address")], known(), Fault.NOT_THEIRS, id="no address at all"),
-        pytest.param([Match(IdentityType.NAME, "Ada")], known(), Fault.NOT_THEIRS, id="a name alone"),
-        pytest.param([], known(HELD), Fault.UNTRACED, id="nothing by which it was found"),
+        pytest.param([Match(BY_EMAIL, "emma@example.org")], known(), ReleaseFault.NOT_THEIRS, id="another's address"),
+        pytest.param([Match(BY_EMAIL, "no address")], known(), ReleaseFault.NOT_THEIRS, id="no address at all"),
+        pytest.param([Match(IdentityType.NAME, "Ada")], known(), ReleaseFault.NOT_THEIRS, id="a name alone"),
+        pytest.param([], known(HELD), ReleaseFault.UNTRACED, id="nothing by which it was found"),
         pytest.param(
             call(18),
             known(HELD, said=(Identity(BY_PHONE, NUMBER, day(10), day(15)),)),
-            Fault.NOT_AT_THAT_TIME,
+            ReleaseFault.NOT_AT_THAT_TIME,
             id="beyond what they asked for",
         ),
         pytest.param(
@@ -343,34 +365,34 @@ HELD = ((day(10), day(20)),)
         pytest.param(
             call(29),
             known(said=(Identity(BY_PHONE, NUMBER, proved_since=day(30)),)),
-            Fault.NOT_AT_THAT_TIME,
+            ReleaseFault.NOT_AT_THAT_TIME,
             id="before it was proved",
         ),
         pytest.param(
             call(15),
             known(said=(Identity(BY_PHONE, NUMBER, day(0), None, "cdr"),)),
-            Fault.NOT_AT_THAT_TIME,
+            ReleaseFault.NOT_AT_THAT_TIME,
             id="a system's word is no assignment",
         ),
     ],
 )
-def test_row_fits_by_register_or_proof(row: list[Match], whose: Known, fault: Fault | None) -> None:
+def test_row_fits_by_register_or_proof(row: list[Match], whose: KnownFacts, fault: ReleaseFault | None) -> None:
     assert first_fault([row], whose) is fault
 
 
 def test_first_row_that_does_not_fit_is_reported() -> None:
     rows = [*([call(15)] * 5), call(30), call(15, EMMAS)]
-    assert first_fault(rows, known(HELD)) is Fault.NOT_AT_THAT_TIME
+    assert first_fault(rows, known(HELD)) is ReleaseFault.NOT_AT_THAT_TIME
     assert first_fault(rows[:5], known(HELD)) is None
     assert first_fault([], known()) is None
 
 
 def test_what_is_no_number_is_nobodys() -> None:
-    assert known(HELD).fault(Match(BY_PHONE, "1001")) is Fault.NOT_THEIRS
+    assert known(HELD).fault(Match(BY_PHONE, "1001")) is ReleaseFault.NOT_THEIRS
 
 
 def test_every_fault_has_a_sentence() -> None:
-    assert all(fault.sentence for fault in Fault)
+    assert all(fault.sentence for fault in ReleaseFault)
 
 
 def assigned(since: int, until: int | None) -> list[Match]:
@@ -380,21 +402,24 @@ def assigned(since: int, until: int | None) -> list[Match]:
 
 
 @pytest.mark.parametrize(
-    ("others", "fault"), [((), None), (((day(0), day(10)),), None), (((day(15), day(16)),), Fault.ANOTHER_HOLDER)]
+    ("others", "fault"),
+    [((), None), (((day(0), day(10)),), None), (((day(15), day(16)),), ReleaseFault.ANOTHER_HOLDER)],
 )
-def test_number_of_another_holder_is_not_handed_out(others: tuple[Span, ...], fault: Fault | None) -> None:
+def test_number_of_another_holder_is_not_handed_out(others: tuple[TimeSpan, ...], fault: ReleaseFault | None) -> None:
     assert first_fault([[Match(BY_EMAIL, ADDRESS)], assigned(10, 20)], known(others=others)) is fault
-    assert first_fault([assigned(10, None)], known(others=((day(99), day(200)),))) is Fault.ANOTHER_HOLDER
+    assert first_fault([assigned(10, None)], known(others=((day(99), day(200)),))) is ReleaseFault.ANOTHER_HOLDER
 
 
 def test_shared_identity_needs_another_identity_of_the_subject() -> None:
-    mine = replace(known(HELD), shared=frozenset({(BY_EMAIL.value, ADDRESS)}), names=frozenset({words("Ada Lovelace")}))
+    owned = replace(
+        known(HELD), shared=frozenset({(BY_EMAIL.value, ADDRESS)}), names=frozenset({name_words("Ada Lovelace")})
+    )
     alone, account = [Match(BY_EMAIL, ADDRESS)], Match(IdentityType.ACCOUNT_ID, "C1")
     assert first_fault([alone], known(HELD)) is None
-    assert first_fault([alone], mine) is Fault.SHARED_IDENTIFIER
-    assert first_fault([[*alone, account]], mine) is Fault.SHARED_IDENTIFIER
-    assert first_fault([[*alone, Match(IdentityType.NAME, "Bob Lovelace")]], mine) is Fault.SHARED_IDENTIFIER
-    assert first_fault([[*alone, Match(IdentityType.NAME, "LOVELACE, Áda")]], mine) is None
-    theirs = replace(mine, values={*mine.values, (IdentityType.ACCOUNT_ID.value, "C1")})
+    assert first_fault([alone], owned) is ReleaseFault.SHARED_IDENTIFIER
+    assert first_fault([[*alone, account]], owned) is ReleaseFault.SHARED_IDENTIFIER
+    assert first_fault([[*alone, Match(IdentityType.NAME, "Bob Lovelace")]], owned) is ReleaseFault.SHARED_IDENTIFIER
+    assert first_fault([[*alone, Match(IdentityType.NAME, "LOVELACE, Áda")]], owned) is None
+    theirs = replace(owned, values={*owned.values, (IdentityType.ACCOUNT_ID.value, "C1")})
     assert first_fault([[*alone, account]], theirs) is None
-    assert first_fault([[*alone, account], alone], theirs) is Fault.SHARED_IDENTIFIER
+    assert first_fault([[*alone, account], alone], theirs) is ReleaseFault.SHARED_IDENTIFIER

@@ -24,8 +24,8 @@ from shared.domain.sentences import Lines, Term, article, say
 from shared.domain.wording import LANGUAGES, Language
 from shared.fulfilment.store import outcome_of
 from shared.systems.contract import Receipt, Task
-from shared.systems.engine.ownership import Attribution, Mine
-from shared.systems.engine.planning import plan
+from shared.systems.engine.ownership import OwnedRecord, SubjectRecords
+from shared.systems.engine.planning import plan_erasure
 from shared.systems.sql.dataset import Dataset, Tenancy
 from tests.fixtures.downstream import task
 from tests.fixtures.events import a
@@ -400,8 +400,8 @@ def test_each_of_two_rules_counts_from_the_local_day_in_its_own_zone() -> None:
             rules={**policy.rules, **rules}, categories={**policy.categories, "call_record": category}
         )
         asked = replace(task(Operation.PLAN), at=datetime(2026, 1, 10, tzinfo=UTC))
-        found = Attribution(asked, {record.name: Mine(record, frozenset({"caller"}))})
-        [both] = plan("cdr", ruled, None, found, [table.shape]).kept(marked=False)
+        found = SubjectRecords(asked, {record.name: OwnedRecord(record, frozenset({"caller"}))})
+        [both] = plan_erasure("cdr", ruled, None, found, [table.shape]).retained_counts(marked=False)
         return both
 
     both = kept_by("in_berlin", "in_new_york")

@@ -172,7 +172,7 @@ def test_going_on_with_another_schema_ends_with_what_to_type_instead(tmp_path: P
 def test_the_sample_store_is_declared_without_a_fault() -> None:
     (checked,) = asyncio.run(check(sample.DOWNSTREAMS, Wiring.of_command(), live=False))
     assert not checked.faults
-    assert not checked.by_person
+    assert not checked.manual_parts
 
 
 # Ports are given out once, also among processes of the same machine.

@@ -21,7 +21,7 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Withdrawal, read_policy, withdrawal
 from shared.domain.rights import Outcome, Right
 from shared.systems.downstream import Downstream
-from shared.systems.engine.searching import by_hand
+from shared.systems.engine.searching import manual_reason
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import changed, signed_policy
 from tests.fixtures.requests import AT, a_request
@@ -64,7 +64,7 @@ def held(*categories: str, erases: bool = False) -> Downstream:
 
 
 def looked(system: Downstream, details: Mapping[str, JsonValue]) -> NotSupported | None:
-    return by_hand(system, Operation.SUPPRESS, None, details)
+    return manual_reason(system, Operation.SUPPRESS, None, details)
 
 
 def test_a_person_does_what_a_system_cannot_do_for_one_category_alone() -> None:
@@ -79,7 +79,7 @@ def test_a_person_does_what_a_system_cannot_do_for_one_category_alone() -> None:
 
 def test_no_manual_work_before_the_person_is_located() -> None:
     ends: Mapping[str, JsonValue] = {"ends": ["newsletter"], "concerns": ["ticket"]}
-    assert by_hand(held("newsletter", "ticket"), Operation.LOCATE, None, ends) is None
+    assert manual_reason(held("newsletter", "ticket"), Operation.LOCATE, None, ends) is None
 
 
 @pytest.mark.parametrize(

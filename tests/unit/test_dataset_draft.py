@@ -12,18 +12,18 @@ import pytest
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
-from shared.systems.engine.copying import hides
-from shared.systems.sql.catalog import Catalog, Reference, Relation, SeenColumn
+from shared.systems.engine.copying import hides_party
+from shared.systems.sql.catalog import Catalog, ForeignKey, Relation, SeenColumn
 from shared.systems.sql.dataset import Dataset
-from shared.systems.sql.drafting import Decided, Draft, drift, guess
+from shared.systems.sql.drafting import DatasetDraft, DecidedDataset, drift, guess
 from shared.systems.sql.notes import schema_for
 from shared.systems.sql.postgresql import Postgres
 from shared.systems.sql.settings import SHIPPED
 
-Tables = tuple[Relation, tuple[Reference, ...]]
+Tables = tuple[Relation, tuple[ForeignKey, ...]]
 
 
-def table(name: str, columns: str, *keys: Reference, primary_key: str = "id", **more: Any) -> Tables:
+def table(name: str, columns: str, *keys: ForeignKey, primary_key: str = "id", **more: Any) -> Tables:
     """A table of columns as ``id:bigint``, and its foreign keys; ``=`` before a name: it is generated."""
     pairs = [each.partition(":") for each in columns.split()]
     seen = {name.lstrip("="): (type_ or "text", name.startswith("=")) for name, _, type_ in pairs}
@@ -35,10 +35,10 @@ def table(name: str, columns: str, *keys: Reference, primary_key: str = "id", **
     return relation, tuple(replace(each, child=place) for each in keys)
 
 
-def key(columns: str, parent: str, to: str = "id", *, unique: bool = False) -> Reference:
+def key(columns: str, parent: str, to: str = "id", *, unique: bool = False) -> ForeignKey:
     """A foreign key to a table of the schema ``public``; ``unique``: its columns are."""
     name = f"{columns.split(maxsplit=1)[0]}_fk"
-    return Reference(name, ("", ""), ("public", parent), tuple(columns.split()), tuple(to.split()), deferrable=unique)
+    return ForeignKey(name, ("", ""), ("public", parent), tuple(columns.split()), tuple(to.split()), deferrable=unique)
 
 
 def catalog(*tables: Tables) -> Catalog:
@@ -47,9 +47,9 @@ def catalog(*tables: Tables) -> Catalog:
     return Catalog({relation.place: relation for relation, _ in tables}, keys, name="shop")
 
 
-def drafted(*tables: Tables, over: Decided | None = None, only: tuple[str, ...] = ()) -> str:
+def drafted(*tables: Tables, over: DecidedDataset | None = None, only: tuple[str, ...] = ()) -> str:
     """The text of the draft, which is TOML."""
-    text = "\n".join(Draft(catalog(*tables), "public", only, over or Decided()).lines())
+    text = "\n".join(DatasetDraft(catalog(*tables), "public", only, over or DecidedDataset()).lines())
     tomllib.loads(text)
     return text
 
@@ -150,7 +150,7 @@ def test_keys_without_constraint_partitions_views_and_what_lacks_a_key_are_named
 
 
 def test_a_second_run_keeps_what_was_decided_and_shows_what_is_new_or_gone() -> None:
-    decided = Decided(
+    decided = DecidedDataset(
         tables={
             "customer": {
                 "category": "account",
@@ -360,8 +360,10 @@ def test_all_mistakes_of_a_table_are_reported_together(tmp_path: Path) -> None:
 )
 def test_whatever_a_caller_says_of_privacy_but_none_hides_them(tmp_path: Path, said: object) -> None:
     withheld = load(tmp_path, GOOD).tables["calls"].parties["caller"].withheld
-    assert hides(said, withheld["privacy"])
-    assert not any(hides(shown, withheld["privacy"]) for shown in (None, "", "none", "None", " none ", "none; none"))
+    assert hides_party(said, withheld["privacy"])
+    assert not any(
+        hides_party(shown, withheld["privacy"]) for shown in (None, "", "none", "None", " none ", "none; none")
+    )
 
 
 def test_a_column_about_another_person_without_a_party_is_never_shown_and_is_named(tmp_path: Path) -> None:

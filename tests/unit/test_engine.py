@@ -16,10 +16,10 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
 from shared.systems.contract import Receipt, Result, Task
-from shared.systems.engine.keeping import Keeping
-from shared.systems.engine.ownership import Attribution, Attributor, Mine, subject, unproven
+from shared.systems.engine.adapter import EngineAdapter
+from shared.systems.engine.ownership import OwnedRecord, OwnershipResolver, SubjectRecords, subject_search, unproven
 from shared.systems.engine.records import Holder, Link, Record, Shape
-from shared.systems.engine.serving import Served
+from shared.systems.engine.retaining import RetentionDecider
 from shared.systems.states import ErasureRefused
 from tests.fixtures.estates import NOW, ORDER, ZONE, Estate, Memory, estate, estates
 from tests.fixtures.policy import all_signed, none_signed, signed_policy
@@ -43,11 +43,11 @@ async def remembered(_: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
 
 
 async def erase(system: Memory, tasks: Sequence[Task], policy: Policy = POLICY) -> Sequence[Result]:
-    return await Served(system, policy).erase(tasks, remembered)
+    return await EngineAdapter(system, policy).erase(tasks, remembered)
 
 
 async def plan(system: Memory, tasks: Sequence[Task], policy: Policy = POLICY) -> Sequence[Result]:
-    return await Served(system, policy).plan(tasks, remembered)
+    return await EngineAdapter(system, policy).plan(tasks, remembered)
 
 
 def receipts(results: Sequence[Result]) -> list[Receipt]:
@@ -129,7 +129,9 @@ async def test_a_shorter_period_keeps_no_more(estate: Estate, people: set[int], 
 @every_company
 @given(estates, st.integers(0, 1))
 async def test_a_copy_shows_each_record_of_theirs_and_no_other(estate: Estate, who: int) -> None:
-    [copy] = receipts(await Served(estate.system(), POLICY).export([estate.task(who, Operation.EXPORT)], remembered))
+    [copy] = receipts(
+        await EngineAdapter(estate.system(), POLICY).export([estate.task(who, Operation.EXPORT)], remembered)
+    )
     assert copy.found == sum(estate.is_theirs(name, {who}) for name in estate.rows) == len(copy.records)
 
 
@@ -139,7 +141,7 @@ async def test_a_restriction_is_lifted_where_it_was_set(estate: Estate, who: int
     rows = {name: row for name, row in estate.rows.items() if name[0] == "customer"}
     estate = Estate(rows, estate.whose, estate.people, estate.lines)
     system = estate.system()
-    served = Served(system, POLICY)
+    served = EngineAdapter(system, POLICY)
     [restricted] = receipts(await served.amend([estate.task(who, Operation.RESTRICT)], remembered))
     assert system.rows["customer", (f"C{who}",)]["restricted"]
     assert restricted.outcome is TaskOutcome.AMENDED
@@ -181,18 +183,18 @@ LED = replace(LINE, links=(Link("line", owns=False), Link("line", party="led", o
     ],
 )
 def test_a_number_finds_what_is_of_its_period(shape: Shape, at: datetime | None, number: Identity, found: int) -> None:
-    sought = subject(replace(ASKED, identities=(number,)), [shape])
-    assert len(Attributor([sought], [shape]).add([Record(shape, (1,), (NUMBER.value,), at)])) == found
+    sought = subject_search(replace(ASKED, identities=(number,)), [shape])
+    assert len(OwnershipResolver([sought], [shape]).add([Record(shape, (1,), (NUMBER.value,), at)])) == found
 
 
 def test_a_record_is_theirs_by_what_it_leads_to_only_where_that_says_whose_it_is() -> None:
-    sought = subject(replace(ASKED, identities=(replace(NUMBER, valid_to=None),)), [LINE])
-    attributor = Attributor([sought], [LINE, LED])
+    sought = subject_search(replace(ASKED, identities=(replace(NUMBER, valid_to=None),)), [LINE])
+    attributor = OwnershipResolver([sought], [LINE, LED])
     attributor.add([Record(LINE, (1,), (NUMBER.value,))])
     known = [Record(LED, (2,), (None,), parents=((0, (1,)),)), Record(LED, (3,), (None,), parents=((1, (1,)),))]
     assert not attributor.add(known)
-    sought = subject(replace(ASKED, identities=(replace(NUMBER, valid_to=None),)), [LED])
-    assert Attributor([sought], [LED]).add([Record(LED, (2,), (NUMBER.value,), parents=((1, (1,)),))])
+    sought = subject_search(replace(ASKED, identities=(replace(NUMBER, valid_to=None),)), [LED])
+    assert OwnershipResolver([sought], [LED]).add([Record(LED, (2,), (NUMBER.value,), parents=((1, (1,)),))])
 
 
 PART = Shape(place="part", category="call_record", parties={}, links=(Link("part"), Link("call")))
@@ -202,25 +204,29 @@ CALL = Shape(place="call", category="call_record", parties={}, clock=ZONE)
 @pytest.mark.parametrize(("calls", "dated"), [(0, False), (1, True), (2, False)])
 def test_a_record_has_the_date_of_the_one_that_it_belongs_to(calls: int, *, dated: bool) -> None:
     """Records that belong to one another have none, and of two dates neither counts: a person decides."""
-    one, other = (Mine(Record(PART, (number,), ())) for number in (1, 2))
-    above = [Mine(Record(CALL, (number,), (), NOW - timedelta(days=number))) for number in range(calls)]
-    one.ends, other.ends = ((0, other),), ((0, one), *((1, each) for each in above))
-    found = Attribution(ASKED, {each.record.name: each for each in (one, other, *above)})
+    one, other = (OwnedRecord(Record(PART, (number,), ())) for number in (1, 2))
+    above = [OwnedRecord(Record(CALL, (number,), (), NOW - timedelta(days=number))) for number in range(calls)]
+    one.linked, other.linked = ((0, other),), ((0, one), *((1, each) for each in above))
+    found = SubjectRecords(ASKED, {each.record.name: each for each in (one, other, *above)})
     if dated:
-        assert {stay.last is not None for stay in Keeping("cdr", POLICY, found).stays().values()} == {True}
+        assert {stay.last_day is not None for stay in RetentionDecider("cdr", POLICY, found).retained().values()} == {
+            True
+        }
     else:
         with pytest.raises(GroundUnknown):
-            Keeping("cdr", POLICY, found).stays()
+            RetentionDecider("cdr", POLICY, found).retained()
 
 
 def test_what_a_hold_needs_stays_also_beyond_what_stays_by_a_rule() -> None:
-    task = replace(ASKED, held=frozenset({"marketing"}))
-    line = Mine(Record(LINE, (1,), (None,)))
-    order = Mine(Record(ORDER, (2,), at=NOW, anchors=(NOW,), states=(False,), filled=(True, True)), ends=((0, line),))
-    held = Mine(Record(replace(LED, category="marketing"), (3,), (None,)), ends=((1, order),))
-    found = Attribution(task, {each.record.name: each for each in (line, order, held)})
-    stays = Keeping("shop", POLICY, found).stays()
-    assert [(stays[each.record.name].rule, stays[each.record.name].whole) for each in (line, order, held)] == [
+    task = replace(ASKED, held_categories=frozenset({"marketing"}))
+    line = OwnedRecord(Record(LINE, (1,), (None,)))
+    order = OwnedRecord(
+        Record(ORDER, (2,), at=NOW, anchors=(NOW,), states=(False,), filled=(True, True)), linked=((0, line),)
+    )
+    held = OwnedRecord(Record(replace(LED, category="marketing"), (3,), (None,)), linked=((1, order),))
+    found = SubjectRecords(task, {each.record.name: each for each in (line, order, held)})
+    stays = RetentionDecider("shop", POLICY, found).retained()
+    assert [(stays[each.record.name].rule, stays[each.record.name].complete) for each in (line, order, held)] == [
         ("legal_hold", True),
         ("invoices_84m", False),
         ("legal_hold", True),
@@ -233,10 +239,10 @@ def test_unproven_person_stops_the_task() -> None:
         Shape(place="ticket", category="account", parties={}, links=(Link("user"),)),
     )
     tasks = [estate(0).task(who) for who in (0, 1)]
-    attributor = Attributor([subject(task, [user, ticket]) for task in tasks], [user, ticket])
+    attributor = OwnershipResolver([subject_search(task, [user, ticket]) for task in tasks], [user, ticket])
     first, second = (task.task_id for task in tasks)
-    attributor.add([Record(user, (1,), whose={first: True, second: False})])
-    attributor.add([Record(ticket, (7,), parents=((0, (1,)),), whose={first: True})])
+    attributor.add([Record(user, (1,), proved_owners={first: True, second: False})])
+    attributor.add([Record(ticket, (7,), parents=((0, (1,)),), proved_owners={first: True})])
     theirs, doubtful = attributor.found
     assert {*theirs.records} == {("user", (1,)), ("ticket", (7,))}
     assert (unproven(theirs), {*doubtful.records}) == (None, set())

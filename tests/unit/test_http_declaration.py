@@ -10,7 +10,7 @@ from shared.domain.errors import AnswerMalformed
 from shared.domain.policy import read_policy
 from shared.domain.proofs import proof_policy
 from shared.systems.http.declaration import Declaration, Pages, read_declaration
-from shared.systems.http.paths import Answer, Condition, Refusal, each_at, in_body, in_path, names_in
+from shared.systems.http.paths import Condition, HttpAnswer, Refusal, in_body, in_path, names_in, values_at
 from shared.systems.http.session import first_page, next_page
 from shared.systems.http.settings import SHIPPED
 from shared.systems.sql.dataset import Dataset
@@ -144,14 +144,14 @@ def test_the_next_page_is_asked_for_as_the_page_says(
     declared: dict[str, Any], said: object, records: list[int], following: object
 ) -> None:
     pages = Pages.model_validate(declared)
-    found = next_page("saas", pages, Answer(status=200, said=said), records, first_page(pages))
+    found = next_page("saas", pages, HttpAnswer(status=200, body=said), records, first_page(pages))
     assert (found and (found[1] or found[0])) == following
 
 
 def test_a_page_that_is_longer_than_pages_are_is_an_error() -> None:
     pages = Pages.model_validate(COUNTED)
     with pytest.raises(AnswerMalformed, match="size = 2"):
-        next_page("saas", pages, Answer(status=200), [1, 2, 3], first_page(pages))
+        next_page("saas", pages, HttpAnswer(status=200), [1, 2, 3], first_page(pages))
 
 
 @pytest.mark.parametrize("more", [{"kind": "link", "next": "next"}, {"more": "more"}])
@@ -177,10 +177,10 @@ def test_condition_takes_no_other_type(condition: dict[str, Any], record: dict[s
 
 
 def test_a_star_is_any_part_of_a_list_and_of_nothing_else() -> None:
-    assert each_at({"a": [{"id": 1}, {"id": 2}]}, "a.*.id") == [1, 2]
-    assert each_at({"a": ["x"]}, "a.*") == ["x"]
-    assert each_at({"a": {"0": {"id": 1}}}, "a.*.id") == []
-    assert each_at({"a": 1}, "a") == [1]
+    assert values_at({"a": [{"id": 1}, {"id": 2}]}, "a.*.id") == [1, 2]
+    assert values_at({"a": ["x"]}, "a.*") == ["x"]
+    assert values_at({"a": {"0": {"id": 1}}}, "a.*.id") == []
+    assert values_at({"a": 1}, "a") == [1]
 
 
 # In which state of a record of an interface something must stay, and what a record says that says neither.

@@ -23,7 +23,7 @@ from shared.domain.text import forms, in_ascii
 from shared.storage.keyring import Keyring
 from shared.systems.opendsr.processor import is_foreign
 from shared.systems.opendsr.settings import OpenDsrSettings
-from shared.systems.roundup.people import Person, has
+from shared.systems.roundup.people import TrackerUser, bears_identity
 from shared.systems.tryton.customer import spelled
 from tests.unit.test_assignments import ADA, BEN, account, at, phone, register
 
@@ -229,7 +229,7 @@ def test_a_number_that_is_said_again_is_one_identity_for_each_of_its_periods() -
 
 @pytest.mark.parametrize("stored", [COMPOSED, DECOMPOSED])
 def test_what_a_system_has_stored_is_found_in_either_form(stored: str) -> None:
-    assert has(Person.read({"id": "1", "address": stored}), SUBJECT)
+    assert bears_identity(TrackerUser.read({"id": "1", "address": stored}), SUBJECT)
     assert spelled(None, stored) == COMPOSED
     settings = OpenDsrSettings(url="http://localhost")  # type: ignore[arg-type]  # pydantic reads it
     assert not is_foreign({"email": stored}, [SUBJECT], settings)

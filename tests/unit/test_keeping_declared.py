@@ -15,14 +15,14 @@ from shared.domain.errors import GroundInvalid, Misconfigured, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import COUNTRY_UNKNOWN, Kept, Operation, TaskOutcome, Unsearched
 from shared.domain.policy import OnErasure, read_policy
-from shared.fulfilment.failures import sentence_of
+from shared.fulfilment.failures import failure_sentence
 from shared.systems.contract import Receipt
 from shared.systems.downstream import Downstream
 from shared.systems.engine.copying import matches
-from shared.systems.engine.grounds import by_rule
-from shared.systems.engine.ownership import Coverage, Mine, subject
-from shared.systems.engine.planning import reach
-from shared.systems.engine.searching import by_hand
+from shared.systems.engine.grounds import with_signed_rule
+from shared.systems.engine.ownership import Coverage, OwnedRecord, subject_search
+from shared.systems.engine.planning import places_showing_restriction
+from shared.systems.engine.searching import manual_reason
 from shared.systems.relations import with_states
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.sql.check import undeclared
@@ -164,12 +164,12 @@ def test_a_system_that_can_only_delete_is_left_to_a_person_where_the_policy_says
     deletes.more["on_erasure"] = frozenset({OnErasure.DELETE})
     for adapter, undone in ((deletes, alone), (ScriptedSystem("crm"), with_rules)):
         system = Downstream("it", frozenset(), adapter=adapter, categories=frozenset({"analytics_event", "contact"}))
-        system = replace(system, undone=system.not_done_by(policy))
-        assert system.undone == ({"analytics_event"} if undone else set())
-        asked = [by_hand(system, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
+        system = replace(system, unsupported_categories=system.unsupported_under(policy))
+        assert system.unsupported_categories == ({"analytics_event"} if undone else set())
+        asked = [manual_reason(system, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
         assert [isinstance(each, NotSupported) for each in asked] == [undone, undone]
-        assert by_hand(system, Operation.EXPORT, None, {}) is None, "it is shown all the same"
-        assert by_hand(system, Operation.ERASE, "acme", {}) is None, "what a customer decides about is theirs"
+        assert manual_reason(system, Operation.EXPORT, None, {}) is None, "it is shown all the same"
+        assert manual_reason(system, Operation.ERASE, "acme", {}) is None, "what a customer decides about is theirs"
 
 
 def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy_as_shipped() -> None:
@@ -177,9 +177,9 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
         for categories in (TRYTON.values(), TRACKER):
             adapter = ScriptedSystem("it")
             adapter.more["on_erasure"] = frozenset({OnErasure.DELETE})
-            assert not Downstream("it", frozenset(), adapter=adapter, categories=frozenset(categories)).not_done_by(
-                policy
-            )
+            assert not Downstream(
+                "it", frozenset(), adapter=adapter, categories=frozenset(categories)
+            ).unsupported_under(policy)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
 )
 def test_unknown_state_that_keeps_data_is_manual(unreported: set[str], *, crm: bool | None) -> None:
     store, telling = ScriptedSystem("shop"), ScriptedSystem("crm")
-    store.more["knows_no_states"] = True
+    store.more["reports_no_states"] = True
     telling.tells = frozenset({"contract_active"})
     systems = [Downstream("shop", frozenset(), adapter=store, categories=frozenset({"contact", "ticket"}))]
     if crm is not None:
@@ -197,16 +197,16 @@ def test_unknown_state_that_keeps_data_is_manual(unreported: set[str], *, crm: b
         shop, *others = with_states(systems, policy)
         assert shop.unreported == unreported
         assert not any(each.unreported for each in others)
-        asked = [by_hand(shop, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
+        asked = [manual_reason(shop, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
         assert [isinstance(each, NotSupported) for each in asked] == [bool(unreported)] * 2
         assert shop.may_refuse, "it is asked before anything is erased anywhere"
-        assert shop.rests_on == {"contract_active"} - unreported, "and after the system that reports it"
-        assert by_hand(shop, Operation.EXPORT, None, {}) is None
+        assert shop.states_from_others == {"contract_active"} - unreported, "and after the system that reports it"
+        assert manual_reason(shop, Operation.EXPORT, None, {}) is None
 
 
 def test_what_has_to_be_declared_for_a_store_of_invoices_alone_is_named_state_by_state() -> None:
     store = ScriptedSystem("shop")
-    store.more["knows_no_states"] = True
+    store.more["reports_no_states"] = True
     shop = Downstream("shop", frozenset(), adapter=store, categories=frozenset({"invoice"}))
     (shop,) = with_states([shop], read_policy())
     assert [each.partition(" or take ")[2] for each in shop.to_declare] == [
@@ -217,13 +217,13 @@ def test_what_has_to_be_declared_for_a_store_of_invoices_alone_is_named_state_by
     for state, reason in (("contract_active", "active_contract"), ("disputed", "dispute")):
         declare = f"for {state} declare the state {reason} on a table or resource of the system"
         assert any(each.startswith(declare) for each in shop.to_declare)
-    [said] = shop.by_person
+    [said] = shop.manual_parts
     assert all(each in said for each in shop.to_declare)
     assert said.endswith("; or a person does each erasure")
     telling = ScriptedSystem("crm")
     telling.tells = frozenset({"contract_active", "disputed", "invoice_open"})
     crm = Downstream("crm", frozenset(), adapter=telling, categories=frozenset({"contact"}))
-    assert [each.by_person for each in with_states([shop, crm], read_policy())] == [[], []]
+    assert [each.manual_parts for each in with_states([shop, crm], read_policy())] == [[], []]
 
 
 # In which tables a restriction is obeyed, where some bear its switch and others do not (Art. 18).
@@ -264,7 +264,7 @@ CUSTOMER = table(key="account", switch=True)
 )
 def test_restriction_reaches_the_switch_and_what_leads_there(tables: Mapping[str, Table], reached: set[str]) -> None:
     shapes = [each.shape for each in tables_of(Dataset(name="store", tables=tables)).values()]
-    assert reach(shapes) == reached
+    assert places_showing_restriction(shapes) == reached
 
 
 # A table filed by account alone reports where it could not be searched.
@@ -286,7 +286,7 @@ def test_categories_not_searched_without_an_account_are_reported(tmp_path: Path)
     shapes = [each.shape for each in tables_of(Dataset.load(str(tmp_path / "shop.toml"))).values()]
     account = Identity(IdentityType.ACCOUNT_ID, "C-19")
     asked = [task(Operation.EXPORT, email("ada@example.org")), task(Operation.EXPORT, email("b@example.org"), account)]
-    without, known = (Coverage(subject(each, shapes), shapes) for each in asked)
+    without, known = (Coverage(subject_search(each, shapes), shapes) for each in asked)
     assert (without.reason, without.categories, without.by_account) == (
         Unsearched.NO_ACCOUNT,
         ("contact",),
@@ -337,7 +337,7 @@ def test_row_without_an_owner_column_is_refused(tmp_path: Path, dataset: str, ta
 def test_a_system_is_asked_for_the_customers_that_its_table_names_and_for_no_other(tmp_path: Path) -> None:
     (tmp_path / "calls.toml").write_text(DATASET)
     calls = load(tmp_path, TABLE + OURS + TENANTS, DSN).get("calls")
-    assert [calls.tells_apart(tenant) for tenant in (None, "acme", "beta", "gamma")] == [True, True, True, False]
+    assert [calls.separates_tenant(tenant) for tenant in (None, "acme", "beta", "gamma")] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_row_belongs_to_its_declared_value_in_any_case(tmp_path: Path, written: 
     row: dict[str, object] = dict.fromkeys(calls.columns, "+34600000001")
     row[calls.table.tenant or ""] = written
     record = calls.record(row, (), data=False)
-    assert {match.tenant for match in matches(Mine(record, frozenset({None})))} == {owner}
+    assert {match.tenant for match in matches(OwnedRecord(record, frozenset({None})))} == {owner}
 
 
 # A ground is a signed rule: a system's own word counts only as the policy maps it.
@@ -375,39 +375,39 @@ def kept(ground: str | None) -> Receipt:
 
 @pytest.mark.parametrize("word", ["tax_law", "invoices_84m"])
 def test_known_word_is_reported_as_its_rule(word: str) -> None:
-    result = by_rule(signed_policy(), TODAY, "billing", kept(word))
+    result = with_signed_rule(signed_policy(), TODAY, "billing", kept(word))
     assert isinstance(result, Receipt)
     assert (result.outcome, result.ground, result.until) == (TaskOutcome.RETAINED, "invoices_84m", UNTIL)
     assert result.kept == (Kept(category="invoice", rule="invoices_84m", count=3, first=UNTIL, last=UNTIL),)
 
 
 def test_uncounted_rows_are_not_reported_as_none() -> None:
-    result = by_rule(signed_policy(), TODAY, "billing", replace(kept("tax_law"), found=0, remaining=0))
+    result = with_signed_rule(signed_policy(), TODAY, "billing", replace(kept("tax_law"), found=0, remaining=0))
     assert isinstance(result, Receipt)
     assert (result.ground, result.kept) == ("invoices_84m", None)
 
 
 @pytest.mark.parametrize("word", ["our_schedule_says_so", "legal_obligation", None])
 def test_unknown_word_is_manual(word: str | None) -> None:
-    result = by_rule(signed_policy(), TODAY, "billing", kept(word))
+    result = with_signed_rule(signed_policy(), TODAY, "billing", kept(word))
     assert isinstance(result, GroundInvalid)
     assert result.code == "ground_invalid"
-    assert str(word or "does not say why") in sentence_of(result)
+    assert str(word or "does not say why") in failure_sentence(result)
 
 
 def test_unsigned_rule_is_no_ground() -> None:
-    result = by_rule(read_policy(), TODAY, "billing", kept("tax_law"))
+    result = with_signed_rule(read_policy(), TODAY, "billing", kept("tax_law"))
     assert isinstance(result, GroundInvalid)
     assert "no valid sign-off" in str(result)
 
 
 def test_a_rule_whose_sign_off_has_ended_is_no_ground() -> None:
-    assert isinstance(by_rule(signed_policy(), date(2075, 1, 1), "billing", kept("tax_law")), GroundInvalid)
+    assert isinstance(with_signed_rule(signed_policy(), date(2075, 1, 1), "billing", kept("tax_law")), GroundInvalid)
 
 
 def test_what_is_not_kept_needs_no_ground() -> None:
     erased = Receipt(TASK, TaskOutcome.ERASED, found=3, changed=3)
-    assert by_rule(read_policy(), TODAY, "billing", erased) is erased
+    assert with_signed_rule(read_policy(), TODAY, "billing", erased) is erased
 
 
 def test_adapter_without_countries_keeps_by_no_countrys_law() -> None:
@@ -416,13 +416,15 @@ def test_adapter_without_countries_keeps_by_no_countrys_law() -> None:
     policy = policy.with_other(rules={**policy.rules, "invoices_84m": german})
     said = Kept(category="invoice", rule="invoices_84m", count=3, first=UNTIL, last=UNTIL)
     own = Receipt(TASK, TaskOutcome.RETAINED, found=3, remaining=3, ground="invoices_84m", until=UNTIL, kept=(said,))
-    result = by_rule(policy, TODAY, "crm", own)
+    result = with_signed_rule(policy, TODAY, "crm", own)
     assert isinstance(result, Receipt)
     assert (result.ground, result.kept) == (COUNTRY_UNKNOWN, (said.model_copy(update={"shown": False}),))
     looked = replace(own, kept=(said.model_copy(update={"shown": True}),))
-    assert by_rule(policy, TODAY, "shop", looked) == looked, "of each of these rows it has said it"
-    assert by_rule(signed_policy(), TODAY, "crm", own) == own, "a rule of our own country is for all that we hold"
-    theirs = by_rule(policy, TODAY, "billing", kept("tax_law"))
+    assert with_signed_rule(policy, TODAY, "shop", looked) == looked, "of each of these rows it has said it"
+    assert with_signed_rule(signed_policy(), TODAY, "crm", own) == own, (
+        "a rule of our own country is for all that we hold"
+    )
+    theirs = with_signed_rule(policy, TODAY, "billing", kept("tax_law"))
     assert isinstance(theirs, Receipt)
     assert theirs.ground == "invoices_84m", "who names the law has looked"
 

@@ -29,13 +29,13 @@ from shared.domain.policy import read_policy
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import (
     Fact,
+    FactList,
     Lines,
-    Listed,
     Sentence,
     Term,
     article,
     dump,
-    listed,
+    fact_list,
     load,
     named_system,
     named_systems,
@@ -315,7 +315,7 @@ FACTS = st.recursive(
     WORDS | st.integers(-(2**31), 2**31) | DAYS | st.builds(Term, WORDS, WORDS),
     lambda facts: (
         st.builds(Sentence, WORDS, st.dictionaries(WORDS, facts, max_size=3))
-        | st.builds(Listed, st.lists(facts, max_size=3).map(tuple), st.booleans())
+        | st.builds(FactList, st.lists(facts, max_size=3).map(tuple), st.booleans())
         | st.lists(st.builds(Sentence, WORDS, st.dictionaries(WORDS, facts, max_size=2)), max_size=3).map(tuple)
         | st.builds(Lines, st.lists(st.builds(Sentence, WORDS, st.just({})), max_size=3).map(tuple))
     ),
@@ -359,7 +359,7 @@ IN_PARTS = (
 """Keys that the code puts together."""
 
 
-def in_language(language: Language, fact: Sentence | Listed | int) -> str:
+def in_language(language: Language, fact: Sentence | FactList | int) -> str:
     return WORDINGS.of(language, "Europe/Berlin").text(fact)
 
 
@@ -394,12 +394,12 @@ def test_every_term_has_words(family: str) -> None:
 )
 def test_numbers_and_plurals_are_those_of_the_language(language: Language, said: str) -> None:
     counted = (say("before.counted", count=1, system="crm"), say("before.counted", count=1_200, system="cdr"))
-    assert in_language(language, say("before.erased", where=Listed(counted, final=False))) == said
+    assert in_language(language, say("before.erased", where=FactList(counted, final=False))) == said
 
 
 @pytest.mark.parametrize(("language", "said"), [("en", "a, b and c"), ("de", "a, b und c"), ("fr", "a, b et c")])
 def test_a_list_ends_as_the_language_ends_it(language: Language, said: str) -> None:
-    assert in_language(language, listed(["c", "a", "b", "a"])) == said
+    assert in_language(language, fact_list(["c", "a", "b", "a"])) == said
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_an_article_is_cited_as_each_language_cites_it(cited: str, said: list[st
 
 
 def test_what_two_facts_of_a_list_say_alike_is_said_once() -> None:
-    assert words(Listed((article("17(1)"), article("6(1)"), article("17(1)")))) == "17(1) and 6(1)"
+    assert words(FactList((article("17(1)"), article("6(1)"), article("17(1)")))) == "17(1) and 6(1)"
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from services.correspondence.mail import parser_process
 from services.correspondence.mail.incoming import read
 from services.correspondence.mail.proposal import mail_policy
-from shared.domain.mail_content import INCOMING, MailContent, MailKind, Ours
+from shared.domain.mail_content import INCOMING, MailContent, MailKind, OurMail
 from shared.domain.notices import token
 from shared.domain.rights import Right
 
 ARRIVED = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
-OURS = Ours(b"s" * 32, frozenset({"privacy@example.org"}), frozenset({"mx.example.org"}))
+OURS = OurMail(b"s" * 32, frozenset({"privacy@example.org"}), frozenset({"mx.example.org"}))
 MX = "from a.example by mx.example.org with ESMTPS; Sat, 28 Feb 2026 23:59:00 +0100"
 
 
@@ -107,8 +107,8 @@ LARGEST = 25 * 2**20
 PEAK = """
 import asyncio, datetime, resource, sys
 from services.correspondence.mail import parser_process
-from shared.domain.mail_content import Ours
-ours = Ours(b"s" * 32, frozenset(), frozenset())
+from shared.domain.mail_content import OurMail
+ours = OurMail(b"s" * 32, frozenset(), frozenset())
 read = asyncio.run(parser_process.read(sys.stdin.buffer.read(), datetime.datetime.now(datetime.UTC), ours))
 print(read.kind, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 2**10)
 """

@@ -25,7 +25,17 @@ from shared.domain.events import (
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
-from shared.domain.release import Known, Match, Named, Span, first_fault, instructed_of, proved_of, stated_of, values_of
+from shared.domain.release import (
+    IdentityKey,
+    KnownFacts,
+    Match,
+    TimeSpan,
+    first_fault,
+    instructed_of,
+    proved_of,
+    stated_of,
+    values_of,
+)
 from shared.domain.rights import LEVELS, Level, Outcome, Right
 from shared.domain.sentences import say
 from shared.domain.time_limit_policy import Question
@@ -217,10 +227,10 @@ def register_of(world: Sequence[Held], *, filled: bool) -> Register:
     return Register("crm" if filled else "", rows, fingerprint, holder)
 
 
-def known_of(world: Sequence[Held], identities: Sequence[Identity], least: Level, *, filled: bool) -> Known:
-    theirs: dict[Named, list[Span]] = {}
-    others: dict[Named, list[Span]] = {}
-    lines: dict[Named, list[Span]] = {}
+def known_of(world: Sequence[Held], identities: Sequence[Identity], least: Level, *, filled: bool) -> KnownFacts:
+    theirs: dict[IdentityKey, list[TimeSpan]] = {}
+    others: dict[IdentityKey, list[TimeSpan]] = {}
+    lines: dict[IdentityKey, list[TimeSpan]] = {}
     proved = [identity for identity in identities if identity.level >= least]
     accounts = {i.value for i in proved if i.type is IdentityType.ACCOUNT_ID and i.source == "crm"}
     for held in world if filled else ():
@@ -228,7 +238,7 @@ def known_of(world: Sequence[Held], identities: Sequence[Identity], least: Level
         whose = own if held.account in accounts else others
         until = day(held.until) or datetime.max.replace(tzinfo=UTC)
         whose.setdefault(("phone", held.number), []).append((at(held.since), until))
-    return Known(at(0), values_of(proved), stated_of(identities), theirs, others, lines, proved_of(proved))
+    return KnownFacts(at(0), values_of(proved), stated_of(identities), theirs, others, lines, proved_of(proved))
 
 
 _day = st.sampled_from(DAYS)
@@ -323,12 +333,12 @@ def test_customer_sees_only_its_own_rows_and_never_those_of_another(
         users = [held._replace(account=users_account(tenant, held.account)) for held in world] if named else world
         identities = identities_of("C1", "L3", said, claims)
         stated = [account for account, source, _ in claims if source == "requester"]
-        mine = {users_account(tenant, account) for account in stated}
-        known = known_of_tenant(users, identities, mine, tenant, filled=filled)
+        owned = {users_account(tenant, account) for account in stated}
+        known = known_of_tenant(users, identities, owned, tenant, filled=filled)
         for number, moment, owner in rows:
             if first_fault([[Match("phone", number, at(moment), owner or "")]], known) is None:
                 assert owner == tenant
-                assert may_be_theirs(users if filled else (), number, mine, moment)
+                assert may_be_theirs(users if filled else (), number, owned, moment)
         try:
             vouched = register_of(users, filled=filled).vouched(identities, tenant)
         except AssignmentInDoubt:
@@ -336,27 +346,27 @@ def test_customer_sees_only_its_own_rows_and_never_those_of_another(
         for number in NUMBERS:
             for moment in DAYS:
                 if searched(vouched, number, moment):
-                    assert may_be_theirs(users if filled else (), number, mine, moment)
+                    assert may_be_theirs(users if filled else (), number, owned, moment)
 
 
-def may_be_theirs(world: Sequence[Held], number: str, mine: set[str], moment: int) -> bool:
+def may_be_theirs(world: Sequence[Held], number: str, owned: set[str], moment: int) -> bool:
     """Whether only the customer's user had it then, or the register never knew it."""
     known = [h for h in world if h.number == number]
     holders = {h.account for h in known if h.since <= moment < (DAYS.stop if h.until is None else h.until)}
-    return not known or (bool(holders) and holders <= mine)
+    return not known or (bool(holders) and holders <= owned)
 
 
 def known_of_tenant(
-    world: Sequence[Held], identities: Sequence[Identity], mine: set[str], tenant: str, *, filled: bool
-) -> Known:
-    theirs: dict[Named, list[Span]] = {}
-    others: dict[Named, list[Span]] = {}
+    world: Sequence[Held], identities: Sequence[Identity], owned: set[str], tenant: str, *, filled: bool
+) -> KnownFacts:
+    theirs: dict[IdentityKey, list[TimeSpan]] = {}
+    others: dict[IdentityKey, list[TimeSpan]] = {}
     for held in world if filled else ():
-        whose = theirs if held.account in mine else others
+        whose = theirs if held.account in owned else others
         until = day(held.until) or datetime.max.replace(tzinfo=UTC)
         whose.setdefault(("phone", held.number), []).append((at(held.since), until))
     proved = proved_of(identities) | instructed_of(identities, theirs.keys() | others.keys())
-    return Known(at(0), values_of(identities), stated_of(identities), theirs, others, {}, proved, tenant)
+    return KnownFacts(at(0), values_of(identities), stated_of(identities), theirs, others, {}, proved, tenant)
 
 
 # An open question governs: whatever else happens meanwhile, the request goes on to an answer.

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation, Step
-from shared.fulfilment.fulfilments import chosen, doing
+from shared.fulfilment.fulfilments import chosen, if_it_does
 from shared.systems.capabilities import Capabilities
 from shared.systems.downstream import Downstream
-from shared.systems.plan import only, stages
+from shared.systems.plan import restricted_stages, stages
 from tests.fixtures.engine import ScriptedSystem
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
@@ -116,8 +116,8 @@ def test_unconcerned_system_is_located_if_it_leads_to_a_concerned_one(operation:
 
 def test_nothing_is_located_without_a_system_to_work() -> None:
     planned = stages([BILLING], Operation.RECTIFY, [CRM, BILLING])
-    assert doing(Operation.RECTIFY, planned) == planned
-    assert doing(Operation.RECTIFY, chosen(planned, {"crm"})) == ()
+    assert if_it_does(Operation.RECTIFY, planned) == planned
+    assert if_it_does(Operation.RECTIFY, chosen(planned, {"crm"})) == ()
 
 
 def test_where_what_a_system_yields_leads_to_nothing_it_is_located_for_an_erasure_alone() -> None:
@@ -141,16 +141,18 @@ def test_yielding_system_is_erased_last_unless_mutual(declared: list[Downstream]
 
 def test_selected_systems_are_erased_in_order_without_locating_again() -> None:
     planned = stages([CDR, CRM, TICKETING], Operation.ERASE)
-    assert only(planned, frozenset({"crm", "cdr"}), Operation.ERASE) == (
+    assert restricted_stages(planned, frozenset({"crm", "cdr"}), Operation.ERASE) == (
         (Step("cdr", Operation.ERASE),),
         (Step("crm", Operation.ERASE),),
     )
-    assert only(planned, frozenset({"ticketing"}), Operation.ERASE) == ((Step("ticketing", Operation.ERASE),),)
+    assert restricted_stages(planned, frozenset({"ticketing"}), Operation.ERASE) == (
+        (Step("ticketing", Operation.ERASE),),
+    )
 
 
 def test_a_system_that_is_not_planned_for_is_named() -> None:
     with pytest.raises(Misconfigured, match="erase: archive"):
-        only(stages([CDR], Operation.ERASE), frozenset({"cdr", "archive"}), Operation.ERASE)
+        restricted_stages(stages([CDR], Operation.ERASE), frozenset({"cdr", "archive"}), Operation.ERASE)
 
 
 class Refusing:
@@ -186,8 +188,8 @@ def test_who_tells_a_state_is_asked_before_who_keeps_by_it_and_tells_another() -
             self.can = Capabilities(may_refuse=True, states=frozenset({state}))
 
     crm = replace(CRM, adapter=Telling("disputed"))
-    shop = replace(SHOP, adapter=Telling("contract_active"), rests_on=frozenset({"disputed"}))
-    billing = replace(BILLING, adapter=Refusing(), rests_on=frozenset({"contract_active"}))
+    shop = replace(SHOP, adapter=Telling("contract_active"), states_from_others=frozenset({"disputed"}))
+    billing = replace(BILLING, adapter=Refusing(), states_from_others=frozenset({"contract_active"}))
     planned = stages([billing, shop, crm], Operation.ERASE)
     asked = [[step.system for step in stage] for stage in planned if stage[0].operation is Operation.PLAN]
     assert asked == [["crm"], ["shop"], ["billing"]]
@@ -195,7 +197,7 @@ def test_who_tells_a_state_is_asked_before_who_keeps_by_it_and_tells_another() -
 
 @pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE, Operation.RESTRICT, Operation.SUPPRESS])
 def test_system_that_may_disprove_an_account_is_located_first(operation: Operation) -> None:
-    weighs: Any = ScriptedSystem("any", weighs_claims=True)
+    weighs: Any = ScriptedSystem("any", checks_claimed_accounts=True)
     desk = system("desk", {EMAIL}, {ACCOUNT})
     shop = replace(system("shop", {EMAIL, ACCOUNT}), adapter=weighs)
     calls = replace(system("calls", {ACCOUNT}), adapter=weighs)

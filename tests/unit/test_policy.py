@@ -18,8 +18,8 @@ from shared.domain.errors import GroundUnknown, Misconfigured
 from shared.domain.operations import Operation
 from shared.domain.policy import (
     SHIPPED,
-    Conflict,
     Policy,
+    RetentionConflict,
     SignOff,
     WhereUnknown,
     not_signed,
@@ -30,8 +30,8 @@ from shared.domain.policy.open_points import open_points
 from shared.domain.proofs import proof_policy
 from shared.domain.toml_file import read_toml
 from shared.domain.wording import LANGUAGES, Language
-from shared.systems.engine.ownership import Attribution, Mine
-from shared.systems.engine.planning import Plan, plan
+from shared.systems.engine.ownership import OwnedRecord, SubjectRecords
+from shared.systems.engine.planning import Plan, plan_erasure
 from shared.systems.registry import Wiring
 from shared.systems.roundup.copies import CATEGORIES as OF_ROUNDUP
 from shared.systems.sql.dataset import Dataset
@@ -118,7 +118,7 @@ def test_every_state_of_the_area_and_the_united_kingdom_has_an_authority() -> No
 
 def test_a_shorter_maximum_by_law_is_a_conflict_and_overrides_nothing() -> None:
     policy = signed_policy()
-    assert policy.conflicts() == [Conflict("calls_us_18m", "calls_de_6m")]
+    assert policy.conflicts() == [RetentionConflict("calls_us_18m", "calls_de_6m")]
     assert read_policy().conflicts() == [], "the rule of the United States is not about lines in Germany"
     said = open_points(policy, TODAY)
     assert any("ceilings.calls_de_6m" in each and "counsel decides" in each for each in said)
@@ -450,9 +450,13 @@ def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> 
         row = {"id": 1, "email": "ada@example.org", "country": said, "began": datetime(2026, 1, 2, tzinfo=UTC)}
         record = table.record(row, (), data=False)
         asked = replace(task(Operation.PLAN), at=datetime(2026, 3, 2, tzinfo=UTC))
-        [kept_by] = plan(
-            "cdr", policy, None, Attribution(asked, {record.name: Mine(record, frozenset({None}))}), [table.shape]
-        ).kept(marked=False)
+        [kept_by] = plan_erasure(
+            "cdr",
+            policy,
+            None,
+            SubjectRecords(asked, {record.name: OwnedRecord(record, frozenset({None}))}),
+            [table.shape],
+        ).retained_counts(marked=False)
         found[said] = (kept_by.rule, kept_by.shown)
     assert found["FR"] == ("of_uk", False), "the country is GB, and no word means this one"
     assert found["DE"][0] in rules
@@ -475,13 +479,15 @@ def of_call(line: dict[str, str]) -> Plan:
     row = {**dict.fromkeys(table.columns), "id": 1, "start_time": began, "callee_e164": "+351213450862", **line}
     record = table.record(row, (), data=False)
     asked = replace(task(Operation.PLAN), at=datetime(2026, 3, 2, tzinfo=UTC))
-    found = Attribution(asked, {record.name: Mine(record, frozenset({"callee"}))})
-    return plan("cdr", all_signed(read_policy()), None, found, [table.shape])
+    found = SubjectRecords(asked, {record.name: OwnedRecord(record, frozenset({"callee"}))})
+    return plan_erasure("cdr", all_signed(read_policy()), None, found, [table.shape])
 
 
 @pytest.mark.parametrize(("line", "rule"), LINES)
 def test_call_is_kept_by_the_rule_for_the_line_that_is_billed(line: dict[str, str], rule: str | None) -> None:
-    assert [(each.rule, each.shown) for each in of_call(line).kept(marked=False)] == ([(rule, True)] if rule else [])
+    assert [(each.rule, each.shown) for each in of_call(line).retained_counts(marked=False)] == (
+        [(rule, True)] if rule else []
+    )
 
 
 @pytest.mark.parametrize("line", [{"caller_sip": "sip:ada@pbx.example"}, {"caller_e164": "1001"}])

@@ -22,11 +22,11 @@ from shared.domain.holds import hold_policy
 from shared.domain.policy import SHIPPED, Period, Policy, first_kept, parse_period, read_policy, release
 from shared.domain.policy.reading import FILES
 from shared.domain.policy_files import FOLDER, suppression_policy, sweep_policy
-from shared.domain.proofs import Action, proof_policy
+from shared.domain.proofs import ProofAction, proof_policy
 from shared.domain.rights import Right
 from shared.systems.engine.copying import Copies
-from shared.systems.engine.keeping import does_with
-from shared.systems.engine.ownership import Mine
+from shared.systems.engine.ownership import OwnedRecord
+from shared.systems.engine.retaining import erasure_effect
 from shared.systems.sql.dataset import Dataset, Tenancy
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import SIGNED, changed
@@ -55,14 +55,14 @@ def shown(policy: Policy) -> dict[str, Any]:
     number = {"caller": "0034688886392", "caller_e164": "+34688886392"}
     held = dict.fromkeys(table.columns, "") | number | {"privacy": "id", "src_ip": "198.18.0.7"}
     record = table.record(held, (), data=True)
-    return dict(Copies("cdr", policy).record(Mine(record, frozenset({"callee"}))).data)
+    return dict(Copies("cdr", policy).record(OwnedRecord(record, frozenset({"callee"}))).data)
 
 
 async def test_categories_what_an_erasure_does_and_what_is_decided_by_automated_means(tmp_path: Path) -> None:
     table = tables_of(Dataset.load("analytics"))["event"].shape
     automated = '[purposes.billing.automation]\nlogic = "By arrears."\nconsequences = "Service ends."\n'
     policy = over(tmp_path, "categories.toml", f'{automated}[categories.analytics]\non_erasure = "anonymise"\n')
-    assert (does_with(table, read_policy()), does_with(table, policy)) == ("delete", "anonymise")
+    assert (erasure_effect(table, read_policy()), erasure_effect(table, policy)) == ("delete", "anonymise")
     assert "By arrears. Service ends." in await text_of(policy, "A15.h")
     assert "by automated means alone" in await text_of(read_policy(), "A15.h")
 
@@ -127,7 +127,7 @@ def test_the_sweep_when_it_begins_and_when_it_asks(
         (
             "identity.toml",
             '[required_level.calls]\naccess = "L0"\n',
-            lambda over: proof_policy(over).least(Action.ACCESS),
+            lambda over: proof_policy(over).least(ProofAction.ACCESS),
         ),
         ("holds.toml", "longest_months = 3\n", lambda over: hold_policy(over).longest_months),
         ("suppression.toml", "erasure = false\n", lambda over: suppression_policy(over).erasure),

@@ -31,7 +31,7 @@ from services.web.forms import Form
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskReport, Unsearched
-from shared.domain.release import Fault
+from shared.domain.release import ReleaseFault
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES
 from tests.fixtures.requests import a_request, open_question
@@ -206,7 +206,7 @@ def test_each_code_has_words() -> None:
     assert {*queue.WAITS} == {*Waits}
     assert {*roles.WORDS} == {*Power}
     assert {*OFFERED} == {*LANGUAGES}
-    assert all(fault.sentence for fault in Fault)
+    assert all(fault.sentence for fault in ReleaseFault)
 
 
 def test_wrong_field_is_explained_in_our_words() -> None:

@@ -84,19 +84,19 @@ async def test_a_thousand_unknown_keys_cost_two_queries_and_are_then_remembered(
     keys = ApiKeys(table, SystemClock())  # type: ignore[arg-type]  # all that is asked of a pool
 
     async def try_all() -> list[Any]:
-        mine = f"dsr_{known[0]}_{known[1]}"
-        return await asyncio.gather(*(keys.caller(each) for each in [*unknown, mine]), return_exceptions=True)
+        owned = f"dsr_{known[0]}_{known[1]}"
+        return await asyncio.gather(*(keys.caller(each) for each in [*unknown, owned]), return_exceptions=True)
 
     first = asyncio.create_task(try_all())
     await asyncio.wait_for(table.is_asked.wait(), 10)
     table.may_answer.set()
-    *refused, mine = await first
-    assert mine.channel == known[0]
+    *refused, owned = await first
+    assert owned.channel == known[0]
     assert {type(each) for each in refused} == {Unauthorised}
     assert len(table.asked) <= 2
     before = len(table.asked)
-    *refused, mine = await try_all()
-    assert (mine.channel, {type(each) for each in refused}) == (known[0], {Unauthorised})
+    *refused, owned = await try_all()
+    assert (owned.channel, {type(each) for each in refused}) == (known[0], {Unauthorised})
     assert len(table.asked) == before
 
 
@@ -356,8 +356,8 @@ def test_later_proof_of_a_number_counts_for_an_identified_person() -> None:
     def later(before: tuple[Identity, ...]) -> dict[str, str]:
         return levels(PROVING.prove((EMAIL, PHONE), None, (said(*LINKED), said(*CODED)), Grant("L3"), NOW, before))
 
-    mine = PROVING.prove((EMAIL, PHONE), None, (said(*LINKED), said(*CODED)), Grant("L3"), NOW)
-    assert together(mine) == {EMAIL.value, PHONE.value}
+    owned = PROVING.prove((EMAIL, PHONE), None, (said(*LINKED), said(*CODED)), Grant("L3"), NOW)
+    assert together(owned) == {EMAIL.value, PHONE.value}
     account = in_short("L2", "signed_in_mfa", (ACCOUNT,)).identities
     assert later(account) == {EMAIL.value: "L2", PHONE.value: "L2"}
     known = PROVING.prove((EMAIL, PHONE), None, (said(*LINKED), said(*CODED)), Grant("L3"), NOW, account)

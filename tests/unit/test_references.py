@@ -9,27 +9,27 @@ import pytest
 
 from shared.domain.errors import DsrError, Misconfigured, SignInRefused, SystemRefused, Unavailable
 from shared.domain.identities import IdentityType
-from shared.systems.engine.claims import RowIdentity
-from shared.systems.engine.ownership import Mine, identities_of
+from shared.systems.engine.account_claims import RowIdentity
+from shared.systems.engine.ownership import OwnedRecord, party_identities
 from shared.systems.engine.records import Record
 from shared.systems.sql import mariadb, values
-from shared.systems.sql.catalog import DatasetOutdated, Reference, arranged, of_one_person
+from shared.systems.sql.catalog import DatasetOutdated, ForeignKey, deletion_order, is_within_one_person
 from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.mariadb import Address
 from shared.systems.sql.notes import schema_for
 from shared.systems.sql.postgresql import translated
 from shared.systems.sql.server import is_mariadb
-from shared.systems.sql.tables import Declared
+from shared.systems.sql.tables import StoreTable
 from tests.fixtures.shapes import tables_of
 
 TABLE = {"category": "x", "primary_key": ["id"], "columns": {"id": {"class": "A", "identity": "email"}}}
 DATASET = Dataset.model_validate({"name": "some", "tables": dict.fromkeys(("a", "b", "c"), TABLE)})
 
 
-def key(ends: str, action: str = "a", *, deferrable: bool = False, nullable: bool = False) -> Reference:
+def key(ends: str, action: str = "a", *, deferrable: bool = False, nullable: bool = False) -> ForeignKey:
     """A foreign key, from the first to the second of two tables."""
     child, parent = (*ends,)
-    return Reference(ends, ("public", child), ("public", parent), ("x",), ("id",), action, deferrable, nullable)
+    return ForeignKey(ends, ("public", child), ("public", parent), ("x",), ("id",), action, deferrable, nullable)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def key(ends: str, action: str = "a", *, deferrable: bool = False, nullable: boo
         ([key("ab", "r"), key("bc", nullable=True), key("ca", "r")], "cab", "", "bc"),
     ],
 )
-def test_referring_rows_go_first(keys: list[Reference], order: str, deferred: str, emptied: str) -> None:
-    found = arranged(DATASET, "public", keys)
+def test_referring_rows_go_first(keys: list[ForeignKey], order: str, deferred: str, emptied: str) -> None:
+    found = deletion_order(DATASET, "public", keys)
     assert "".join(found.order) == order
     assert ["".join(k.name for k in some) for some in (found.deferred, found.emptied)] == [deferred, emptied]
 
@@ -54,7 +54,7 @@ def test_a_circle_that_nothing_opens_is_refused_with_what_to_change() -> None:
     with pytest.raises(
         DatasetOutdated, match=r"a to b \(ab\), b to a \(ba\); make one of these foreign keys DEFERRABLE"
     ):
-        arranged(DATASET, "public", (key("ab"), key("ba", "c", deferrable=True)))
+        deletion_order(DATASET, "public", (key("ab"), key("ba", "c", deferrable=True)))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_referred_rows_are_of_one_person(child: str | None, parent: str | None, 
         {"name": "some", "tables": {"a": table("x", child), "b": table("y", parent)}}
     ).tables
     names = {("public", name): name for name in "ab"}
-    refers = Reference("ab", ("public", "a"), ("public", "b"), ("x",), ("y",), action)
-    assert of_one_person(refers, names, tables) is same
+    refers = ForeignKey("ab", ("public", "a"), ("public", "b"), ("x",), ("y",), action)
+    assert is_within_one_person(refers, names, tables) is same
 
 
 # Errors of a SQL store become a retry, or a remedy for our connection.
@@ -181,18 +181,18 @@ columns = { id = { class = "M" }, rid = { class = "T" } }
 def test_a_row_says_whom_it_is_about_as_what_leads_to_it_does(tmp_path: Path) -> None:
     tables = tables_of(dataset(tmp_path, DESK))
     row = {"rid": "1", "mail": "Ben@Example.com", "account": "A-5", "name": "Ben", "tel": "+491"}
-    asks = Mine(recorded(tables["requester"], row), frozenset({None}))
-    wrote = Mine(recorded(tables["thread"], {"id": "7", "rid": "1"}), frozenset({None}), ((0, asks),))
+    asks = OwnedRecord(recorded(tables["requester"], row), frozenset({None}))
+    wrote = OwnedRecord(recorded(tables["thread"], {"id": "7", "rid": "1"}), frozenset({None}), ((0, asks),))
     mail = RowIdentity(IdentityType.EMAIL, "ben@example.com")
     account = RowIdentity(IdentityType.ACCOUNT_ID, "A-5")
     others = {RowIdentity(IdentityType.NAME, "Ben"), RowIdentity(IdentityType.PHONE, "+491")}
-    assert [{*each} for each in identities_of(asks)] == [{mail, account} | others]
-    assert [{*each} for each in identities_of(wrote)] == [
+    assert [{*each} for each in party_identities(asks)] == [{mail, account} | others]
+    assert [{*each} for each in party_identities(wrote)] == [
         {mail, account} | others - {RowIdentity(IdentityType.NAME, "Ben")}
     ]
 
 
-def recorded(table: Declared, row: Mapping[str, object]) -> Record:
+def recorded(table: StoreTable, row: Mapping[str, object]) -> Record:
     """A row of a table as a record."""
     return table.record(row, (), data=False)
 

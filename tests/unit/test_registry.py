@@ -15,7 +15,7 @@ from shared.domain.policy import OVERLAY, read_policy
 from shared.domain.topics import Message
 from shared.domain.user_events import EMITTERS
 from shared.systems.bus.settings import BusSettings
-from shared.systems.check import Checked, against_policy, check, demanding, emitter_faults, working
+from shared.systems.check import SystemCheck, against_policy, check, emitter_faults, usable_systems, with_unset_faults
 from shared.systems.commands import lines_of as words_of
 from shared.systems.commands import report
 from shared.systems.file import read
@@ -88,11 +88,15 @@ async def test_system_without_words_for_exemptions_is_manual_unless_others_repor
     grounds = 'grounds = { contract = "contract", invoice_open = "open" }\n'
     environment = ENVIRONMENT | {"STRIPE_KEY": "k"}
     alone = load(tmp_path, MAILING + held + BILLING + held + shop + crm, environment)
-    assert {each.name for each in alone.all if each.left} == {"mailing", "shop", "crm"}, "a team says so by a ground"
+    assert {each.name for each in alone.all if each.manual_erasure_reasons} == {"mailing", "shop", "crm"}, (
+        "a team says so by a ground"
+    )
     reported = load(tmp_path, MAILING + held + BILLING + held + shop + crm + grounds, environment)
-    assert {each.name for each in reported.all if each.left} == {"shop"}, "a rule keeps payments for years"
-    assert "holds payment, which the policy does not let an erasure delete" in reported.all[2].left[0]
-    assert {each.name: each.rests_on for each in reported.all if each.rests_on} == {
+    assert {each.name for each in reported.all if each.manual_erasure_reasons} == {"shop"}, (
+        "a rule keeps payments for years"
+    )
+    assert "holds payment, which the policy does not let an erasure delete" in reported.all[2].manual_erasure_reasons[0]
+    assert {each.name: each.states_from_others for each in reported.all if each.states_from_others} == {
         **{name: {"contract_active"} for name in ("mailing", "billing")},
         "shop": {"contract_active", "invoice_open"},
     }
@@ -293,7 +297,7 @@ goods = { class = "M", partty = "x" }
 """
 
 
-def checked(folder: Path, text: str = WRONG, dataset: str = ORDERS, **environment: str) -> Sequence[Checked]:
+def checked(folder: Path, text: str = WRONG, dataset: str = ORDERS, **environment: str) -> Sequence[SystemCheck]:
     (folder / "orders.toml").write_text(dataset)
     (folder / "downstreams.toml").write_text(text)
     wiring = Wiring(environment, SystemClock(), publish, b"")
@@ -324,7 +328,7 @@ def test_a_system_whose_variables_are_not_set_is_checked_by_its_file_and_said_to
     assert helpdesk.unset == ("HELPDESK_URL", "ZENDESK_USER", "ZENDESK_TOKEN")
     lines = words_of(report([helpdesk]))
     assert lines[1] == "  checked by the file alone: HELPDESK_URL, ZENDESK_USER, ZENDESK_TOKEN not set"
-    assert [each.says.partition(",")[0] for each in demanding(helpdesk).faults] == [
+    assert [each.says.partition(",")[0] for each in with_unset_faults(helpdesk).faults] == [
         "export HELPDESK_URL",
         "export ZENDESK_USER",
         "export ZENDESK_TOKEN",
@@ -342,7 +346,7 @@ def test_unset_secret_is_never_replaced(tmp_path: Path, monkeypatch: pytest.Monk
         asyncio.run(check(tmp_path / "d.toml", Wiring(known, SystemClock(), publish, b"")))[0]
         for known in (secrets, {**secrets, "ZENDESK_TOKEN": "secret"})
     ]
-    assert [(each.looked, [fault.says for fault in each.faults]) for each in found] == [
+    assert [(each.live, [fault.says for fault in each.faults]) for each in found] == [
         (False, []),
         (True, ["it was asked"]),
     ]
@@ -357,7 +361,7 @@ def test_identity_missing_in_needs_is_reported(tmp_path: Path) -> None:
 def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
     found = asyncio.run(check(DEMO, Wiring({}, SystemClock(), publish, b""), live=False))
     assert [each.name for each in found if each.faults] == []
-    assert [each.name for each in working(found).all] == ["crm", "cdr", "analytics", "ticketing"]
+    assert [each.name for each in usable_systems(found).all] == ["crm", "cdr", "analytics", "ticketing"]
     said = report(found)
     assert said["erasure"] == [
         ["locate crm"],
@@ -381,13 +385,13 @@ def test_unreported_state_of_kept_data_is_named(
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["account_id"]')
     (shop,) = checked(tmp_path, table, dataset)
     said = "holds what the policy keeps while contract_active"
-    assert [each.says.partition(",")[0] for each in shop.by_person] == ([] if known else [said])
+    assert [each.says.partition(",")[0] for each in shop.manual_parts] == ([] if known else [said])
     if not known:
-        assert "declare the state active_contract on a table" in shop.by_person[0].says
+        assert "declare the state active_contract on a table" in shop.manual_parts[0].says
     assert not shop.faults, "the platform works with it all the same"
     monkeypatch.setenv("DSR_SHOP_DSN", "postgresql://shop.invalid/")
     wrong, by_person = _mistakes(tmp_path / "downstreams.toml")
-    assert (wrong, by_person) == ([], [str(each) for each in shop.by_person]), "make up says so, and starts"
+    assert (wrong, by_person) == ([], [str(each) for each in shop.manual_parts]), "make up says so, and starts"
 
 
 @pytest.mark.parametrize(("held", "named"), [("customer", None), ("contract", None), ("ticket", "active_contract")])
@@ -399,9 +403,9 @@ def test_state_reported_without_a_rule_is_named(tmp_path: Path, held: str, named
     )
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["account_id"]')
     (shop,) = checked(tmp_path, table, dataset)
-    said = [each.says for each in shop.by_person if "no rule keeps" in each.says]
+    said = [each.says for each in shop.manual_parts if "no rule keeps" in each.says]
     assert [f"name {named} in kept_by of categories.ticket" in each for each in said] == ([True] if named else [])
-    assert against_policy([shop]).get("shop", []) == [each.says for each in (*shop.by_person, *shop.faults)]
+    assert against_policy([shop]).get("shop", []) == [each.says for each in (*shop.manual_parts, *shop.faults)]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from shared.domain.policy import parse_period, read_policy
 from shared.domain.release import LEFT, WITHHELD
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES, Language
-from shared.fulfilment.parts import sealing
+from shared.fulfilment.export_parts import sealed_records
 from shared.systems.contract import CopiedRecord
 from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import SHIPPED
@@ -264,7 +264,7 @@ async def test_our_own_estimate_is_not_attributed_to_the_person() -> None:
 @pytest.mark.parametrize("whose", ["others", "withheld", "unconcerned"])
 async def test_each_field_that_hides_something_is_named_with_its_reason(whose: str, language: Language) -> None:
     record = CopiedRecord("call_record", "cdr.calls", {"from": "x"}, matched=(), hidden={"network_number": whose})
-    content = sealing(UUID(int=1), "cdr", [record, replace(record, hidden={})]).content
+    content = sealed_records(UUID(int=1), "cdr", [record, replace(record, hidden={})]).content
     named, other = pieces.read("cdr", content, Right.ACCESS, lambda _: True)
     assert (dict(named.hidden), dict(other.hidden)) == (record.hidden, {})
     assert orjson.loads(named.line)["hidden"] == record.hidden, "for a program, next to the data"

@@ -40,7 +40,7 @@ from shared.domain.events import (
 )
 from shared.domain.notices import address_in, letters_in, token
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.precedence import Kind
+from shared.domain.precedence import RequestKind
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a
@@ -203,7 +203,7 @@ def test_an_answer_that_is_sent_ends_nothing_until_it_is_delivered(channel: str)
 
 def test_an_erasure_waits_for_a_copy_until_its_answer_is_delivered() -> None:
     request, _, _ = closing("email", right=Right.ACCESS)
-    assert request.precedes is Kind.COPY
+    assert request.precedes is RequestKind.COPY
     assert delivered(request, [{"what": "answer"}], AT).request.precedes is None
 
 

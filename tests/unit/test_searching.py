@@ -15,14 +15,14 @@ from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Regis
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import OF_ONE_PERSON, Change, Operation, Step, TaskOutcome, Unsearched
-from shared.domain.proofs import Action, highest, proof_policy
+from shared.domain.proofs import ProofAction, highest_level, proof_policy
 from shared.domain.rights import LEVELS, Level
-from shared.fulfilment.queue import Claim
+from shared.fulfilment.queue import LeasedTask
 from shared.storage.subject_data import SubjectData, decode, encode, merged
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Receipt
 from shared.systems.downstream import Downstream
-from shared.systems.engine.searching import Search, search, with_coverage, yielded
+from shared.systems.engine.searching import IdentitySelection, select_proved_identities, with_coverage, with_level
 from shared.systems.relations import with_register
 from tests.fixtures.downstream import task
 
@@ -50,11 +50,11 @@ def searched(
     fulfils: str = "export",
     changes: Sequence[Change] = (),
     register: Register | None = None,
-) -> Search:
+) -> IdentitySelection:
     ids: Any = (uuid7(), uuid7(), 1, {}, None, date(2026, 4, 2), uuid7(), uuid7())
     said: Any = (right, True, {}, None, 0, 0, {}, fulfils)
-    claim = Claim(*ids, *said, step=Step("s", operation))
-    return search(downstream, claim, SubjectData(known, tuple(changes)), register)
+    claim = LeasedTask(*ids, *said, step=Step("s", operation))
+    return select_proved_identities(downstream, claim, SubjectData(known, tuple(changes)), register)
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def searched(
 )
 def test_system_is_searched_by_enough_proof(held: tuple[str, ...], right: str, fulfils: str, level: Level) -> None:
     enough = searched(system(*held), at(level, ADDRESS), right=right, fulfils=fulfils)
-    assert (enough.level, enough.lacks, enough.impossible) == (level, None, False)
+    assert (enough.level, enough.missing, enough.nothing_usable) == (level, None, False)
     for less in LEVELS[: LEVELS.index(level)]:
         lacking = searched(system(*held), at(less, ADDRESS), right=right, fulfils=fulfils)
-        assert (lacking.lacks, lacking.lacks_proof_to, lacking.impossible) == (Unsearched.NOT_PROVED, level, True)
+        assert (lacking.missing, lacking.missing_level, lacking.nothing_usable) == (Unsearched.NOT_PROVED, level, True)
         assert lacking.identities == ()
 
 
@@ -113,13 +113,13 @@ def test_unproved_identity_is_reported_as_not_searched() -> None:
     orders = system("account", needs=frozenset({EMAIL, IdentityType.ACCOUNT_ID}))
     found = searched(orders, at("L2", ADDRESS), Identity(IdentityType.ACCOUNT_ID, "C9"))
     assert [each.value for each in found.identities] == [ADDRESS.value]
-    assert (found.lacks, found.lacks_proof_to, found.impossible) == (Unsearched.NOT_PROVED, "L1", False)
+    assert (found.missing, found.missing_level, found.nothing_usable) == (Unsearched.NOT_PROVED, "L1", False)
 
 
 class Telling:
     """An adapter that checks whose is what it finds by an address that several people have."""
 
-    can = Capabilities(tells_holders_apart=True)
+    can = Capabilities(distinguishes_holders=True)
 
     async def close(self) -> None: ...
 
@@ -132,9 +132,9 @@ ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="crm", level="L2")
 def test_no_system_is_searched_by_an_address_that_other_people_have_too(operation: Operation) -> None:
     known = (at("L2", ADDRESS), SHARED, ACCOUNT)
     alone = searched(system("account"), *known, operation=operation)
-    assert (alone.identities, alone.lacks, alone.impossible) == ((), Unsearched.SHARED_IDENTIFIER, True)
+    assert (alone.identities, alone.missing, alone.nothing_usable) == ((), Unsearched.SHARED_IDENTIFIER, True)
     both = searched(system("account", needs=frozenset({EMAIL, ACCOUNT.type})), *known, operation=operation)
-    assert (both.identities, both.lacks, both.impossible) == ((ACCOUNT,), Unsearched.SHARED_IDENTIFIER, False)
+    assert (both.identities, both.missing, both.nothing_usable) == ((ACCOUNT,), Unsearched.SHARED_IDENTIFIER, False)
     telling = replace(system("account"), adapter=Telling())
     identities = searched(telling, *known, operation=operation).identities
     assert [each for each in identities if each.type is EMAIL and not each.shared] == []
@@ -156,7 +156,7 @@ ENDED = Identity(PHONE, NUMBER.value, SINCE, datetime(2025, 1, 1, tzinfo=UTC), "
 class Heeding:
     """An adapter for which a former identity finds only rows of its period."""
 
-    can = Capabilities(heeds_periods=True)
+    can = Capabilities(respects_periods=True)
 
     async def close(self) -> None: ...
 
@@ -166,12 +166,12 @@ class Heeding:
 def test_former_identity_finds_nothing_where_times_are_unknown(past: Identity, operation: Operation) -> None:
     plain = system("account", needs=frozenset({EMAIL, PHONE}))
     alone = searched(plain, past, ACCOUNT, operation=operation)
-    assert (alone.identities, alone.lacks, alone.impossible) == ((), Unsearched.NO_LONGER_THEIRS, True)
+    assert (alone.identities, alone.missing, alone.nothing_usable) == ((), Unsearched.NO_LONGER_THEIRS, True)
     now = at("L2", ADDRESS)
     both = searched(plain, past, now, operation=operation)
-    assert (both.identities, both.lacks, both.impossible) == ((now,), Unsearched.NO_LONGER_THEIRS, False)
+    assert (both.identities, both.missing, both.nothing_usable) == ((now,), Unsearched.NO_LONGER_THEIRS, False)
     again = replace(past, valid_to=None, proved_since=SINCE, level="L2")
-    assert searched(plain, past, again, operation=operation).lacks is None
+    assert searched(plain, past, again, operation=operation).missing is None
     heeding = replace(plain, adapter=Heeding())
     assert past in searched(heeding, past, operation=operation).identities
 
@@ -179,7 +179,7 @@ def test_former_identity_finds_nothing_where_times_are_unknown(past: Identity, o
 def test_what_was_theirs_until_a_day_gets_marketing_as_before_and_is_lifted_by_a_person() -> None:
     known = (at("L2", ADDRESS), FORMER)
     stopped = searched(system("account"), *known, operation=Operation.SUPPRESS, right="objection", fulfils="suppress")
-    assert ([each.value for each in stopped.identities], stopped.lacks) == ([ADDRESS.value], None)
+    assert ([each.value for each in stopped.identities], stopped.missing) == ([ADDRESS.value], None)
     with pytest.raises(NotSupported):
         searched(system("account"), FORMER, operation=Operation.LIFT, right="restriction", fulfils="lift")
 
@@ -206,7 +206,7 @@ _identities = st.lists(
 def test_only_names_reach_a_system_without_enough_proof(
     known: list[Identity], held: list[str], operation: Operation, register: Register | None
 ) -> None:
-    needed = POLICY.needed(held)[Action.ACCESS]
+    needed = POLICY.needed(held)[ProofAction.ACCESS]
     downstream = system(*held, needs=frozenset(IdentityType) - {NAME})
     found = searched(downstream, *known, operation=operation, register=register)
     identities = [each for each in found.identities if each.type is not NAME]
@@ -215,7 +215,7 @@ def test_only_names_reach_a_system_without_enough_proof(
     assert {(each.type, each.value) for each in identities} <= proved
     assert all(each.level >= found.level for each in identities)
     if operation is Operation.LOCATE and identities:
-        assert found.level == max(needed, highest(each for each in known if each.type is not NAME))
+        assert found.level == max(needed, highest_level(each for each in known if each.type is not NAME))
 
 
 def test_an_identity_is_as_well_proved_as_the_best_of_what_is_known_of_it() -> None:
@@ -242,7 +242,7 @@ LOCATED = Identity(PHONE, "+493023125001", SINCE, source="crm", level="L2")
 )
 def test_proof_is_asked_for_only_where_it_would_help(known: tuple[Identity, ...], why: Unsearched) -> None:
     found = searched(system("call_record", needs=frozenset({PHONE})), *known, register=NOBODYS)
-    assert (found.impossible, found.lacks) == (True, why)
+    assert (found.nothing_usable, found.missing) == (True, why)
 
 
 @pytest.mark.parametrize(
@@ -257,9 +257,9 @@ def test_shared_line_is_named_and_left_alone(right: str, operation: Operation, l
     tickets = system("ticket", needs=frozenset({EMAIL, PHONE}))
     known = (at("L2", ADDRESS), ACCOUNT, LOCATED)
     found = searched(tickets, *known, right=right, operation=operation, fulfils=operation, register=LINE)
-    assert ([each.type for each in found.identities], found.lacks) == ([EMAIL], lacks)
+    assert ([each.type for each in found.identities], found.missing) == ([EMAIL], lacks)
     alone = searched(system("call_record", needs=frozenset({PHONE})), *known, right=right, register=LINE)
-    assert (alone.impossible, alone.lacks) == (True, Unsearched.LINE_SHARED)
+    assert (alone.nothing_usable, alone.missing) == (True, Unsearched.LINE_SHARED)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_unregistered_contact_on_file_leaves_nothing_unsearched(number: Identity
     found = searched(
         system("call_record", needs=frozenset({PHONE})), at("L2", ADDRESS), ACCOUNT, LOCATED, number, register=theirs
     )
-    assert ([each.value for each in found.identities], found.lacks) == ([LOCATED.value], lacks)
+    assert ([each.value for each in found.identities], found.missing) == ([LOCATED.value], lacks)
 
 
 def test_a_doubt_about_a_sip_user_is_none_of_a_system_that_files_by_telephone_number() -> None:
@@ -295,7 +295,7 @@ CLAIM = Identity(IdentityType.ACCOUNT_ID, "A-5", source="desk", level="L2", clai
 
 def filing(*, weighs: bool = True, **more: Any) -> Downstream:
     """A system that files by address and account."""
-    adapter: Any = SimpleNamespace(can=Capabilities(weighs_claims=weighs))
+    adapter: Any = SimpleNamespace(can=Capabilities(checks_claimed_accounts=weighs))
     needs = frozenset({EMAIL, IdentityType.ACCOUNT_ID})
     return Downstream("s", needs, adapter=adapter, needed=POLICY.needed({"account"}), **more)
 
@@ -304,12 +304,12 @@ def filing(*, weighs: bool = True, **more: Any) -> Downstream:
 def test_claimed_account_reaches_only_systems_that_check_ownership(operation: Operation) -> None:
     known = (at("L2", ADDRESS), CLAIM)
     weighed = searched(filing(), *known, operation=operation)
-    assert (CLAIM in weighed.identities, weighed.lacks) == (True, None)
+    assert (CLAIM in weighed.identities, weighed.missing) == (True, None)
     for bare in (filing(weighs=False), filing(confirmed_elsewhere=True)):
         found = searched(bare, *known, operation=operation)
-        assert ([each.type for each in found.identities], found.lacks) == ([EMAIL], Unsearched.SHARED_IDENTIFIER)
+        assert ([each.type for each in found.identities], found.missing) == ([EMAIL], Unsearched.SHARED_IDENTIFIER)
     register = searched(filing(assigns=True), *known, operation=operation)
-    assert ([each.type for each in register.identities], register.lacks) == ([EMAIL], None)
+    assert ([each.type for each in register.identities], register.missing) == ([EMAIL], None)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_account_is_no_claim_if_proved_or_yielded_by_the_register(further: Ident
 @pytest.mark.parametrize("assigns", [True, False])
 def test_yielded_identity_has_the_proof_of_its_search_and_its_accounts_are_claims(*, assigns: bool) -> None:
     account = Identity(IdentityType.ACCOUNT_ID, "A-5", source="s", claimed=assigns)
-    found = yielded(filing(assigns=assigns), [account, ADDRESS], "L2")
+    found = with_level(filing(assigns=assigns), [account, ADDRESS], "L2")
     assert [(each.level, each.claimed) for each in found] == [("L2", not assigns), ("L2", False)]
 
 
@@ -346,10 +346,10 @@ def test_whose_the_accounts_are_another_system_says_where_it_assigns_them_and_sp
 def test_missing_proof_is_asked_for() -> None:
     exported = task(Operation.EXPORT, ADDRESS)
     receipt = Receipt(exported.task_id, TaskOutcome.EXPORTED)
-    search_ = Search((ADDRESS,), "L2", lacks=Unsearched.NOT_PROVED)
+    search_ = IdentitySelection((ADDRESS,), "L2", missing=Unsearched.NOT_PROVED)
     said = with_coverage(filing(), exported, receipt, search_, narrowed=False)
     assert isinstance(said, Receipt)
     assert (said.not_searched, said.level) == (Unsearched.NOT_PROVED, "L2")
-    whole = with_coverage(filing(), exported, receipt, Search((ADDRESS,), "L2"), narrowed=False)
+    whole = with_coverage(filing(), exported, receipt, IdentitySelection((ADDRESS,), "L2"), narrowed=False)
     assert isinstance(whole, Receipt)
     assert (whole.not_searched, whole.level) == (None, None)

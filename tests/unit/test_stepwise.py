@@ -13,9 +13,9 @@ from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
 from shared.systems.contract import Receipt, Result, Task
-from shared.systems.engine.records import Name, Note, Page, Record, Subject
-from shared.systems.engine.serving import Served
-from shared.systems.engine.stepwise import Going, Journal, Moments, Noting
+from shared.systems.engine.adapter import EngineAdapter
+from shared.systems.engine.records import Page, Record, RecordName, SubjectSearch, TaskNote
+from shared.systems.engine.stepwise import Journal, NonTransactionalUnit, PendingErasure, SaveJournals
 from tests.fixtures.estates import NOW, Estate, Limits, Memory, Row
 from tests.fixtures.policy import all_signed, nothing_kept, signed_policy
 
@@ -36,46 +36,46 @@ class Slow(Memory):
     """
 
     crashes_after: int = 1_000
-    late: dict[Name, Row] = field(default_factory=dict)
+    late: dict[RecordName, Row] = field(default_factory=dict)
     shared_address: bool = False
-    abreast: int = 1
+    concurrency: int = 1
     others: dict[UUID, int] = field(default_factory=dict)
     searched = frozenset({"customer", "orders", "letter", "call"})
     for_many = False
-    seen_again, must_be_whole = Moments.seen_again, Moments.must_be_whole
+    on_still_shown, refuse_manual_parts = NonTransactionalUnit.on_still_shown, NonTransactionalUnit.refuse_manual_parts
 
     @property
     def steps(self) -> "Slow":
         return self
 
     async def find(
-        self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
+        self, subjects: Sequence[SubjectSearch], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
         [task] = [each.task for each in subjects]
         separate = ("letter", ("l0",)) in self.rows
         async for page in super().find(subjects, lock=lock, data=data, most=most):
             yield [
-                record._replace(whose={task.task_id: record.key == ("C0",) or not separate})
+                record._replace(proved_owners={task.task_id: record.key == ("C0",) or not separate})
                 if record.shape.place == "customer" and self.shared_address
                 else record
                 for record in page
             ]
 
-    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Any]:
-        return await Moments.note(self, notes)  # type: ignore[arg-type]  # it needs nothing of itself
+    async def note(self, notes: Sequence[TaskNote]) -> Mapping[UUID, Any]:
+        return await NonTransactionalUnit.note(self, notes)  # type: ignore[arg-type]  # it needs nothing of itself
 
-    def going(self, record: Record) -> Going:
+    def journal_entry(self, record: Record) -> PendingErasure:
         above = {record.shape.links[n].place: key[0] for n, key in record.parents}
-        return Going(place=record.shape.place, id=record.key[0], above=above)
+        return PendingErasure(place=record.shape.place, id=record.key[0], above=above)
 
-    async def carry(self, journals: Sequence[Journal], note: Noting) -> Mapping[UUID, Result]:
+    async def take_steps(self, journals: Sequence[Journal], note: SaveJournals) -> Mapping[UUID, Result]:
         for journal in journals:
-            for each in (each for place in self.order for each in journal.of_place(place) if not each.gone):
+            for each in (each for place in self.order for each in journal.of_place(place) if not each.erased):
                 if not self.crashes_after:
                     raise Crash
                 self.crashes_after -= 1
                 del self.rows[each.name]
-                each.gone = True
+                each.erased = True
                 await note()
         self.rows |= self.late
         self.late = {}
@@ -96,13 +96,13 @@ class Attempts:
             self.task = replace(self.task, progress=progress)
 
         self.task = replace(self.task, **said)
-        [result] = await Served(self.system, self.policy).erase([self.task], save)
+        [result] = await EngineAdapter(self.system, self.policy).erase([self.task], save)
         return result
 
 
 def household(*, long_ago: bool) -> Estate:
     """Two customers of one address, each with an order, of this year or ``long_ago``; the first gets two letters."""
-    rows: dict[Name, Row] = {}
+    rows: dict[RecordName, Row] = {}
     for n in range(2):
         own = {"state": False, "restricted": False, "no_mail": False}
         rows["customer", (f"C{n}",)] = {"id": f"C{n}", "email": "p0@example.org", **own}
@@ -133,7 +133,7 @@ async def test_who_looks_alone_once_the_rest_has_gone_stays_another(*, kept: boo
     with pytest.raises(Crash):
         await trying.run()
     trying.system.crashes_after = 1_000
-    done = await trying.run(held=held)
+    done = await trying.run(held_categories=held)
     assert {name: trying.system.rows.get(name) for name in OF_THE_OTHER} == before
     assert isinstance(done, Receipt)
     assert done.outcome is (TaskOutcome.RETAINED if kept else TaskOutcome.ERASED)
@@ -148,7 +148,7 @@ async def test_what_a_hold_covers_and_no_search_shows_is_reported_though_more_ar
     trying.system.late["letter", ("l2",)] = {"email": "p0@example.org", "no_mail": False}
     done: Result | None = None
     for _ in range(3):
-        done = await trying.run(held=frozenset({"invoice"}))
+        done = await trying.run(held_categories=frozenset({"invoice"}))
         if isinstance(done, Receipt):
             break
     assert ("orders", ("o0",)) in trying.system.rows

@@ -24,10 +24,10 @@ from shared.domain.holds import LEGAL_HOLD
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport, missing_corrections
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Fact, Listed, Sentence, named_system
+from shared.domain.sentences import Fact, FactList, Sentence, named_system
 from shared.fulfilment.store import outcome_of
 from shared.storage.subject_data import SubjectData
-from shared.systems.contract import of_corrections
+from shared.systems.contract import correction_receipt
 from tests.fixtures.downstream import email, task
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, POLICY, a_request, open_question
@@ -235,9 +235,9 @@ def systems(fact: Fact) -> Iterator[Fact]:
     """Yields the facts by which a sentence, or a nested one, names systems."""
     if isinstance(fact, Sentence):
         for name, each in fact.facts.items():
-            yield from (each.facts if isinstance(each, Listed) else [each]) if name.startswith("system") else ()
+            yield from (each.facts if isinstance(each, FactList) else [each]) if name.startswith("system") else ()
             yield from systems(each)
-    elif isinstance(fact, Listed):
+    elif isinstance(fact, FactList):
         for each in fact.facts:
             yield from systems(each)
     elif isinstance(fact, tuple):
@@ -380,13 +380,13 @@ def test_whom_a_system_has_without_what_is_wrong_is_found_there() -> None:
 
 def test_a_receipt_says_of_each_correction_how_many_records_show_it() -> None:
     asked = task(Operation.RECTIFY, email("ada@example.org"), changes=[NAME, NOTE])
-    both = of_corrections(asked, {"contact": 1}, [1, 0], 6)
+    both = correction_receipt(asked, {"contact": 1}, [1, 0], 6)
     assert (both.outcome, both.found, both.changed, both.corrected) == (TaskOutcome.AMENDED, 1, 1, (1, 0))
-    none = of_corrections(asked, {}, [0, 0], 6)
+    none = correction_receipt(asked, {}, [0, 0], 6)
     assert (none.outcome, none.found, none.changed) == (TaskOutcome.UNCHANGED, 6, 0)
-    already = of_corrections(asked, {}, [1, 0], 6)
+    already = correction_receipt(asked, {}, [1, 0], 6)
     assert (already.outcome, already.changed) == (TaskOutcome.AMENDED, 0)
-    assert of_corrections(asked, {}, [0, 0], 0).outcome is TaskOutcome.NO_MATCH
+    assert correction_receipt(asked, {}, [0, 0], 0).outcome is TaskOutcome.NO_MATCH
 
 
 def test_restricted_person_never_reads_that_we_hold_no_data() -> None:

@@ -29,7 +29,7 @@ from shared.domain.policy_files import SweepPolicy, sweep_policy
 from shared.systems.sql.check import written
 from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.declaration import Anonymisation
-from shared.systems.sweepable import Counted
+from shared.systems.sweepable import DueCount
 
 NIGHT = date(2026, 3, 2)
 TERMS = Terms("P18M", "UTC", "call_start/started")
@@ -97,15 +97,15 @@ def test_more_than_the_policys_share_is_too_much(
     rows: int,
     too_much: bool,  # noqa: FBT001
 ) -> None:
-    assert nights.is_stopped(SWEPT, TERMS, POLICY, Counted(due, rows)) is too_much
+    assert nights.is_stopped(SWEPT, TERMS, POLICY, DueCount(due, rows)) is too_much
 
 
 def test_two_people_confirm_exactly_what_they_were_shown() -> None:
-    assert nights.is_stopped(STOPPED, TERMS, POLICY, Counted(900, 1_000))
-    assert nights.is_stopped(replace(STOPPED, confirmed_by=("officer-1",)), TERMS, POLICY, Counted(900, 1_000))
-    assert not nights.is_stopped(CONFIRMED, TERMS, POLICY, Counted(900, 1_000))
-    assert nights.is_stopped(CONFIRMED, TERMS, POLICY, Counted(901, 1_000))
-    assert nights.is_stopped(CONFIRMED, replace(TERMS, period="P17M"), POLICY, Counted(900, 1_000))
+    assert nights.is_stopped(STOPPED, TERMS, POLICY, DueCount(900, 1_000))
+    assert nights.is_stopped(replace(STOPPED, confirmed_by=("officer-1",)), TERMS, POLICY, DueCount(900, 1_000))
+    assert not nights.is_stopped(CONFIRMED, TERMS, POLICY, DueCount(900, 1_000))
+    assert nights.is_stopped(CONFIRMED, TERMS, POLICY, DueCount(901, 1_000))
+    assert nights.is_stopped(CONFIRMED, replace(TERMS, period="P17M"), POLICY, DueCount(900, 1_000))
 
 
 def test_what_was_confirmed_goes_up_to_the_day_of_which_was_asked() -> None:

@@ -39,12 +39,12 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.working_days import calendar
-from shared.fulfilment.failures import sentence_of, why_of
+from shared.fulfilment.failures import failure_details, failure_sentence
 from shared.runtime.disclosure import for_everybody
 from shared.runtime.metrics import Mean
 from shared.runtime.settings import KafkaSettings
 from shared.runtime.telemetry import DiscreetFormatter, Tracing, traceparent, where
-from shared.systems.bounds import believable
+from shared.systems.bounds import plausible
 from shared.systems.bus.messages import MalformedReply, parse_reply
 from shared.systems.contract import Receipt
 from shared.systems.http.declaration import Resource
@@ -181,7 +181,7 @@ GENERAL = "The system's search returned people other than the subject; nothing w
 def test_a_failure_says_which_limit_has_stopped_it_and_how_much_was_found() -> None:
     stopped = LimitedSettings(max_rows=1_000).excess(task(Operation.ERASE), rows=12_345_678)
     assert stopped is not None
-    assert why_of(stopped) == {
+    assert failure_details(stopped) == {
         "sentence": "12,345,678 are found, and max_rows = 1,000; nothing was done",
         "exceeded": {"limit": "max_rows", "found": 12_345_678, "allowed": 1_000},
     }
@@ -191,25 +191,25 @@ def test_work_before_a_failure_is_reported_in_counts_with_their_verification() -
     left = Refused("two are left")
     left.done_before = DoneBefore(found=5, changed=3, remaining=2, reported=True)
     counts = {"found": 5, "changed": 3, "remaining": 2}
-    assert why_of(left) == {"sentence": "two are left", **counts, "reported": True}
+    assert failure_details(left) == {"sentence": "two are left", **counts, "reported": True}
     left.done_before = DoneBefore(found=5, changed=3, remaining=2)
-    assert why_of(left) == {"sentence": "two are left", **counts}
+    assert failure_details(left) == {"sentence": "two are left", **counts}
 
 
 def test_a_limit_without_a_number_cannot_be_confirmed() -> None:
-    assert why_of(LimitExceeded("too many")) == {"sentence": "too many"}
+    assert failure_details(LimitExceeded("too many")) == {"sentence": "too many"}
 
 
 @pytest.mark.parametrize(
     "said", ["held by ada@example.org", "found +49 30 901820", "found 49309018200", "a\u202eb", ""]
 )
 def test_what_could_hold_somebodys_data_is_said_in_general(said: str) -> None:
-    assert sentence_of(WrongPersonMatch(said)) == GENERAL
+    assert failure_sentence(WrongPersonMatch(said)) == GENERAL
 
 
 def test_a_sentence_is_one_line_and_not_long() -> None:
-    assert sentence_of(TableMissing("no\n\ttable")) == "no table"
-    assert len(sentence_of(Refused("x" * 5_000))) == 300
+    assert failure_sentence(TableMissing("no\n\ttable")) == "no table"
+    assert len(failure_sentence(Refused("x" * 5_000))) == 300
 
 
 def test_what_could_not_be_searched_has_a_sentence_too() -> None:
@@ -229,7 +229,7 @@ def test_a_limit_that_was_confirmed_is_the_number_that_was_confirmed() -> None:
 OURS = {
     "names from the downstreams file, its settings and the datasets": (
         "self._system self.system self._name self._system.name self.dataset.name shape.place record.shape.place"
-        " self._shared self._downstream.name self._tracker.system"
+        " self._place self._downstream.name self._tracker.system"
         " ', '.join(bare) system task.system tracker.system step.system name"
         " system.name self.system.name"
         " dataset.name table.name self._domain self._sign_in self._names type_"
@@ -241,31 +241,31 @@ OURS = {
         " type(error).__name__ type(key).__name__ route searched"
     ),
     "counts and limits": (
-        "len(left) count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks)"
-        " limit limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
+        "len(remaining) count times erased.remaining check.remaining left len(answers) len(each) len(hits) len(tasks)"
+        " limit limits.answer_depth limits.answer_items lines answer.status response.status_code check.found"
         " records remaining status"
-        " still_found"
+        " still_found kept"
     ),
     "what is wrong, in our own sentences": (
-        "' and '.join(faults) '; '.join(wrong) reason_of(text) opposed self._use(claim)"
-        " ', and others '.join(why) not_signed(about, today) said"
+        "' and '.join(faults) '; '.join(wrong) reason_of(text) opposed self._advice(leased)"
+        " ', and others '.join(why) not_signed(named, today) said"
     ),
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
     "a word that the downstreams file lists for the team, or of the policy": "reason word names",
-    "the sentence of a failure, looked at again": "sentence_of(result)",
+    "the sentence of a failure, looked at again": "failure_sentence(result)",
     "fields that the adapter knows, and what follows of the rest": (
         "change.field ', '.join(held) ', '.join(sorted(stuck)) ', '.join(sorted(reached)) what ', '.join(sorted(held))"
-        " ', '.join(lacking)"
+        " ', '.join(lacking) places"
     ),
     "categories of the policy that a system declares to hold": (
-        "goes concerns categories next(iter(shapes.values())).category left stays"
+        "withdrawn partly categories category next(iter(shapes.values())).category reasons"
     ),
     "names from the policy: rules, their anchors, and what a dataset calls a category": (
-        "', '.join(rules) ', '.join(sorted(about)) ', '.join(unsigned)"
+        "', '.join(rules) ', '.join(sorted(named)) ', '.join(unsigned)"
     ),
     "fields of rows that a team declares": "', '.join(held)",
-    "a ground, which is a word without four digits in a row (bounds.py)": "word",
+    "a ground, which is a word without four digits in a row (bounds.py)": "ground",
     "a name in the store's catalogue, a field's name, and a class of its errors": (
         "column held min(absent) relation.kind names[key.child] names[key.parent] ', '.join(names)"
         " getattr(error, 'sqlstate', None)"
@@ -277,7 +277,7 @@ OURS = {
         "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"
         " pages.max pages.next state.reason each.reason pages.size"
         " request.method request.path request.permission"
-        " ', '.join(left) ', '.join(unseen) ', '.join(sorted(held))"
+        " ', '.join(remaining) ', '.join(unseen) ', '.join(sorted(held))"
     ),
 }
 """Allowed content of a failure's sentence, by kind."""
@@ -394,7 +394,7 @@ BEYOND = [
 
 @pytest.mark.parametrize("beyond", BEYOND, ids=str)
 def test_a_receipt_that_cannot_be_is_refused_and_quotes_nothing(beyond: dict[str, Any]) -> None:
-    result = believable(replace(ERASED, **beyond), "billing:erase")
+    result = plausible(replace(ERASED, **beyond), "billing:erase")
     assert isinstance(result, AnswerMalformed)
     assert str(result).startswith("billing:erase answers with a")
     assert "Ada" not in str(result)
@@ -404,7 +404,7 @@ def test_a_receipt_that_cannot_be_is_refused_and_quotes_nothing(beyond: dict[str
 def test_up_to_the_bounds_it_is_believed() -> None:
     most = replace(ERASED, found=10**9, changed=10**9, by_category={"c" * 64: 10**9}, until=date(2100, 12, 31))
     for result in (ERASED, most, Refused("no")):
-        assert believable(result, "billing") is result
+        assert plausible(result, "billing") is result
 
 
 AGES = [
@@ -420,7 +420,7 @@ def test_a_period_of_another_age_is_one_without_that_end(
     since: datetime | None, until: datetime | None, begins: datetime | None, ends: datetime | None
 ) -> None:
     located = replace(ERASED, identities=(Identity(PHONE, "+34688886392", since, until),))
-    result = believable(located, "crm")
+    result = plausible(located, "crm")
     assert isinstance(result, Receipt)
     assert [(each.valid_from, each.valid_to) for each in result.identities] == [(begins, ends)]
 

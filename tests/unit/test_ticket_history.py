@@ -5,7 +5,7 @@ import pytest
 from shared.domain.release import WITHHELD
 from shared.systems.contract import CopiedRecord
 from shared.systems.roundup.copies import history
-from shared.systems.roundup.tracker import Past
+from shared.systems.roundup.tracker import HistoryRow
 
 SUBJECT, OTHER, AGENT = "7", "8", "1"
 AT = "2026-01-02.03:04:05"
@@ -14,7 +14,7 @@ AT = "2026-01-02.03:04:05"
 def passed_on(classname: str, creator: str | None) -> list[CopiedRecord]:
     """Reads as the subject a record that named no owner, was edited, and then became theirs; the latest first."""
     owner, text = {"issue": ("requester", "title"), "query": ("private_for", "name")}[classname]
-    said: list[Past] = [(AT, creator, False, "create", {})] if creator else []
+    said: list[HistoryRow] = [(AT, creator, False, "create", {})] if creator else []
     said += [(AT, creator or OTHER, False, "set", {text: "before"}), (AT, AGENT, True, "set", {owner: []})]
     return list(history("tickets", (classname, "3"), said, {SUBJECT}, ()))
 

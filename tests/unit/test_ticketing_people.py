@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.domain.identities import Identity, IdentityType
-from shared.systems.roundup.people import Person, judged
+from shared.systems.roundup.people import TrackerUser, proven_users
 
 A, B = "ana@example.org", "luis@example.org"
 P, Q = "+34600111222", "+34600111333"
 
 
-def person(identity: str, address: str = "", phone: str = "", name: str = "") -> Person:
-    return Person.read({"id": identity, "address": address, "phone": phone, "realname": name})
+def person(identity: str, address: str = "", phone: str = "", name: str = "") -> TrackerUser:
+    return TrackerUser.read({"id": identity, "address": address, "phone": phone, "realname": name})
 
 
-def theirs(people: list[Person], identities: list[Identity]) -> str | None:
+def theirs(people: list[TrackerUser], identities: list[Identity]) -> str | None:
     """Returns the IDs of users proven to be the subject; None if users were found and none is."""
-    found = judged(people, identities)
+    found = proven_users(people, identities)
     return "".join(one for one, proved in found.items() if proved) or (None if found else "")
 
 
@@ -47,7 +47,9 @@ def known(email: str = "", phone: str = "", name: str = "") -> list[Identity]:
         ([], known(A, P), ""),
     ],
 )
-def test_only_a_proven_hit_is_the_subject(people: list[Person], identities: list[Identity], proven: str | None) -> None:
+def test_only_a_proven_hit_is_the_subject(
+    people: list[TrackerUser], identities: list[Identity], proven: str | None
+) -> None:
     assert theirs(people, identities) == proven
 
 
@@ -64,7 +66,7 @@ def test_only_a_proven_hit_is_the_subject(people: list[Person], identities: list
     ],
     ids=["nameless", "unnamed", "no name on file", "named", "another's", "held by two", "by the number alone"],
 )
-def test_other_number_does_not_contradict_proof(people: list[Person], name: str, proven: str | None) -> None:
+def test_other_number_does_not_contradict_proof(people: list[TrackerUser], name: str, proven: str | None) -> None:
     """Their number was corrected at their request, and the register of numbers does not know the new one."""
     identities = [replace(each, level="L1") for each in known(A, P)] + known(name=name)
     assert theirs(people, identities) == proven

@@ -33,7 +33,7 @@ from shared.domain.events import RequestReceived, RequestRedated, TimerKind
 from shared.domain.rights import Right
 from shared.domain.time_limit import (
     Arrival,
-    Limits,
+    Deadlines,
     NotCounted,
     Suspension,
     Target,
@@ -142,7 +142,7 @@ def test_both_clocks_keep_order(at: datetime, zones: tuple[str, ...], calendar: 
     assert found.statutory_due >= unpaused.end_of_month + timedelta(days=paused)
 
 
-def assert_order(found: Limits) -> None:
+def assert_order(found: Deadlines) -> None:
     assert found.arrival_date < found.work_by <= found.commit_due <= found.statutory_due
     assert found.commit_due < found.commit_due_extended <= found.statutory_due_extended
 

@@ -9,8 +9,8 @@ import pytest
 from shared.domain.errors import GroundUnknown, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
-from shared.systems.engine.keeping import Keeping
-from shared.systems.engine.ownership import Attributor, subject
+from shared.systems.engine.ownership import OwnershipResolver, subject_search
+from shared.systems.engine.retaining import RetentionDecider
 from shared.systems.tryton.customer import (
     ADDRESS,
     ADDRESS_FIELDS,
@@ -19,11 +19,11 @@ from shared.systems.tryton.customer import (
     IDENTIFIER,
     PARTY,
     Customer,
-    proven,
+    proven_customers,
 )
 from shared.systems.tryton.rpc import reason_of
 from shared.systems.tryton.settings import DeclaredGrounds
-from shared.systems.tryton.system import Places
+from shared.systems.tryton.system import CrmPlaces
 from tests.fixtures.downstream import task
 from tests.fixtures.policy import all_signed, signed_policy
 
@@ -144,9 +144,9 @@ CASES: dict[str, tuple[list[Identity], list[Customer], list[int] | str]] = {
 def test_who_is_the_subject(identities: list[Identity], hits: list[Customer], expected: list[int] | str) -> None:
     if expected == FOREIGN:
         with pytest.raises(WrongPersonMatch):
-            proven("crm", identities, hits)
+            proven_customers("crm", identities, hits)
     else:
-        assert [found.party["id"] for found in proven("crm", identities, hits)] == expected
+        assert [found.party["id"] for found in proven_customers("crm", identities, hits)] == expected
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_refusal_of_the_crm_is_reported_without_the_name_in_it(text: str, reason
 
 @pytest.mark.parametrize("said", [None, "", "maybe", 1])
 def test_value_that_is_not_declared_is_not_known(said: object) -> None:
-    places = Places(DeclaredGrounds(disputed="disputed"))
+    places = CrmPlaces(DeclaredGrounds(disputed="disputed"))
     known = {"id": 1, "contract": "none", "disputed": "no"}
     assert places.swept(known).states == (False, False)
     for name, others in (("contract", ["yes", "no"]), ("disputed", ["active", "none"])):
@@ -198,7 +198,7 @@ def test_number_in_use_or_credit_is_a_contract(
     customer = party(1, *numbers)
     facts = {"contract": said, "contract_ended_on": LEFT, "credit": amount}
     customer = replace(customer, parties=[{**customer.party, **FLAGS, **facts}])
-    places = Places(DeclaredGrounds(credit="credit"))
+    places = CrmPlaces(DeclaredGrounds(credit="credit"))
     [record] = places.parties(customer, replace(task(Operation.ERASE, MAIL), at=Y26), data=True)
     assert record.states == (lasts,)
     assert (credit in (record.data or ())) is bool(credit)
@@ -223,14 +223,14 @@ def test_rows_of_a_party_stay_as_long_as_a_rule_keeps_the_party(ended: dict[str,
             IDENTIFIER: [{"id": 5, "party": 1, "type": "eu_vat", "code": "DE1"}],
         },
     )
-    places, asked = Places(DeclaredGrounds()), replace(task(Operation.ERASE, MAIL), at=Y26 + timedelta(days=60))
-    attributor = Attributor([subject(asked, places.shapes)], places.shapes)
+    places, asked = CrmPlaces(DeclaredGrounds()), replace(task(Operation.ERASE, MAIL), at=Y26 + timedelta(days=60))
+    attributor = OwnershipResolver([subject_search(asked, places.shapes)], places.shapes)
     attributor.add(places.records(customer, asked, data=False))
-    keeping = Keeping("crm", policy, attributor.found[0])
+    keeping = RetentionDecider("crm", policy, attributor.found[0])
     if not ended:
         with pytest.raises(GroundUnknown, match="relationship_end"):
-            keeping.stays()
+            keeping.retained()
     else:
-        days = {name[0]: stay.last for name, stay in keeping.stays().items()}
+        days = {name[0]: stay.last_day for name, stay in keeping.retained().items()}
         rows = (PARTY, CONTACT, ADDRESS, IDENTIFIER)
         assert {place: days[place] for place in rows} == dict.fromkeys(rows, date(2032, 3, 1))

@@ -38,7 +38,7 @@ from shared.domain.errors import IllegalTransition, Unavailable
 from shared.domain.identities import IdentityType
 from shared.runtime.liveness import Heartbeats
 from shared.systems.bus.identity_token import IdentityToken, TokenExpired, TokenInvalid, issue, verify
-from shared.systems.http_client import together
+from shared.systems.http_client import run_together
 
 URL = "https://privacy.example"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -215,12 +215,12 @@ async def fails() -> int:
 
 
 async def test_what_they_return_is_in_the_order_of_the_calls() -> None:
-    assert await together(answers(1), answers(2)) == [1, 2]
+    assert await run_together(answers(1), answers(2)) == [1, 2]
 
 
 async def test_after_a_failure_the_task_still_waits_for_a_time_and_is_not_cancelled_by_it() -> None:
     with pytest.raises(Unavailable):
-        await together(answers(1), fails(), fails())
+        await run_together(answers(1), fails(), fails())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.001):
             await asyncio.Event().wait()

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from deploy.demo.company import Customer, Phone
 from deploy.local.tryton import Tryton
-from shared.systems.http_client import together
+from shared.systems.http_client import run_together
 from shared.systems.tryton.rpc import TrytonRpc
 
 _BATCH: Final = 50
@@ -24,7 +24,7 @@ async def seed(tryton: Tryton, customers: Sequence[Customer]) -> None:
             if numbers:
                 await provisioning.call("model.number.assignment.create", numbers)
 
-        await together(*(create(customers[start : start + _BATCH]) for start in range(0, len(customers), _BATCH)))
+        await run_together(*(create(customers[start : start + _BATCH]) for start in range(0, len(customers), _BATCH)))
 
 
 async def _countries(tryton: Tryton, rpc: TrytonRpc, codes: set[str]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from deploy.local.postgres_databases import create, drop, fetch, named, wait_for
 from deploy.local.process import Child
 from deploy.local.server import Server
 from deploy.local.venv import alone, locked_venv
-from shared.systems.http_client import connect
+from shared.systems.http_client import connect_http
 from shared.systems.tryton.rpc import TrytonRpc
 
 _LOCK = Path(__file__).with_name("requirements.lock")
@@ -60,7 +60,7 @@ class Tryton(Server):
     async def rpc(self, login: str = login) -> AsyncIterator[TrytonRpc]:
         """Its API as one of its users; ``admin`` is the administrator."""
         passwords = {self.login: self.password, self.agent: self.agent_password, "admin": self._admin_password}
-        async with connect(base_url=self.url, timeout=60, trust_env=False) as client:
+        async with connect_http(base_url=self.url, timeout=60, trust_env=False) as client:
             yield TrytonRpc(client, self.database, login, passwords[login], _WORKERS * _THREADS)
 
     def prepare(self) -> Child:

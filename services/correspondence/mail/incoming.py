@@ -21,7 +21,15 @@ import puremagic
 from services.correspondence.mail import headers, readable
 from services.correspondence.mail.proposal import mail_policy, propose
 from shared.domain import notices as tokens
-from shared.domain.mail_content import Incoming, MailAttachment, MailContent, MailKind, MailPart, Ours, digest_of_body
+from shared.domain.mail_content import (
+    Incoming,
+    MailAttachment,
+    MailContent,
+    MailKind,
+    MailPart,
+    OurMail,
+    digest_of_body,
+)
 
 _ENVELOPE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
 _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")
@@ -35,7 +43,7 @@ _LONGEST, _LONGEST_IN_ALL, _PARTS, _DEEP, _OTHERS = 20_000, 100_000, 50, 20, 5
 """Limits of a mail: characters of a part and in all, parts, nesting, addresses."""
 
 
-def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None) -> Incoming:
+def read(raw: bytes, arrived_at: datetime, ours: OurMail, body: bytes | None = None) -> Incoming:
     """Reads a mail; ``arrived_at``: when the mailbox says that it came.
 
     ``body``: the digest of its whole body, where ``raw`` is only the beginning.
@@ -71,17 +79,17 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None
     return Incoming(kind, digest, known_at or arrived_at, known_at is not None, letters, content)
 
 
-def _is_of(sender: str, ours: Ours) -> bool:
+def _is_of(sender: str, ours: OurMail) -> bool:
     """Returns whether a colleague sent it, who forwards mails of others."""
     return sender.rpartition("@")[2] in {each.rpartition("@")[2] for each in ours.addresses}
 
 
-def _is_to(quoted: str, ours: Ours) -> bool:
+def _is_to(quoted: str, ours: OurMail) -> bool:
     """Returns whether the quoted mail was to us or from us."""
     return not ours.addresses.isdisjoint(each.lower() for each in _ADDRESS.findall(quoted))
 
 
-def _reported(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]] | None:
+def _reported(mail: Message, raw: bytes, ours: OurMail) -> tuple[MailKind, tuple[UUID, ...]] | None:
     """Returns what a report says of which letters; None for any other mail, and for one with a sender."""
     returned = _returned(mail, ours)
     if not returned and mail.get_content_type() != "multipart/report":
@@ -96,13 +104,13 @@ def _reported(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UU
     return MailKind.BOUNCE if headers.raw(mail, "Return-Path").strip() == "<>" else MailKind.REPLY, letters
 
 
-def _returned(mail: Message, ours: Ours) -> tuple[UUID, ...]:
+def _returned(mail: Message, ours: OurMail) -> tuple[UUID, ...]:
     """Returns the letters by whose return path the mail came."""
     to = " ".join(headers.raw(mail, name) for name in _ENVELOPE)
     return tuple(tokens.letters_in(ours.secret, to))
 
 
-def _kind(mail: Message, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
+def _kind(mail: Message, ours: OurMail) -> tuple[MailKind, tuple[UUID, ...]]:
     returned = any(tokens.letters_in(ours.secret, headers.raw(mail, "Message-ID")))
     if returned and headers.author(mail) in ours.addresses:
         return MailKind.OURS, ()
@@ -120,7 +128,7 @@ def _failed(mail: Message) -> bool | None:
     return bool(permanent) if permanent or temporary else None
 
 
-def _by_our_exchanger(mail: Message, ours: Ours) -> datetime | None:
+def _by_our_exchanger(mail: Message, ours: OurMail) -> datetime | None:
     """Returns when our mail exchanger took it, by the topmost line that names it: senders can forge those below."""
     for line in headers.all_of(mail, "Received"):
         by = _BY.search(line)

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from shared.domain.mail_content import INCOMING, QUESTION, Incoming, Ours, digest_of_body, unreadable
+from shared.domain.mail_content import INCOMING, QUESTION, Incoming, OurMail, digest_of_body, unreadable
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ _COMMAND = (sys.executable, "-m", "services.correspondence.mail")
 _KEPT = ("PATH", "LANG", "TMPDIR", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
 
 
-async def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
+async def read(raw: bytes, arrived_at: datetime, ours: OurMail) -> Incoming:
     """Reads a mail; raises ``OSError`` where no process can be started."""
     return await asyncio.get_running_loop().run_in_executor(_ONE, _read, raw, arrived_at, ours)
 
 
-def _read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
+def _read(raw: bytes, arrived_at: datetime, ours: OurMail) -> Incoming:
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     body = digest_of_body(raw) if len(raw) > PARSED else None
     asked = QUESTION.dump_json((arrived_at, ours, body)) + b"\n" + raw[:PARSED]

@@ -26,7 +26,7 @@ from services.correspondence.mail import parser_process
 from services.correspondence.settings import ImapSettings, SmtpSettings, listed
 from shared.app.service import Running
 from shared.domain.events import MailReceived
-from shared.domain.mail_content import CONTENT, KIND, READ, Incoming, MailKind, Ours, unreadable
+from shared.domain.mail_content import CONTENT, KIND, READ, Incoming, MailKind, OurMail, unreadable
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import retry_while_unavailable, sleep_until_stopped
@@ -158,7 +158,7 @@ async def store(tx: UnitOfWork, raw: bytes, mail: Incoming) -> UUID:
 class Reader:
     """Reads one mailbox, for as long as its server answers."""
 
-    def __init__(self, running: Running, settings: ImapSettings, ours: Ours) -> None:
+    def __init__(self, running: Running, settings: ImapSettings, ours: OurMail) -> None:
         self._unit_of_work = running.unit_of_work
         self._heartbeats = running.heartbeats
         self._stopping = running.stopping
@@ -267,10 +267,10 @@ class Reader:
         return await retry_while_unavailable(do, NAME, self._heartbeats)
 
 
-def ours(secret: bytes, imap: ImapSettings, smtp: SmtpSettings) -> Ours:
+def ours(secret: bytes, imap: ImapSettings, smtp: SmtpSettings) -> OurMail:
     """Returns our own addresses and exchangers, by the settings."""
     own = listed(imap.addresses) | listed(",".join(filter(None, (smtp.sender, smtp.bounces))))
-    return Ours(secret, own, listed(imap.exchangers))
+    return OurMail(secret, own, listed(imap.exchangers))
 
 
 async def run(running: Running, settings: ImapSettings, smtp: SmtpSettings) -> None:

@@ -15,13 +15,13 @@ from shared.domain import events
 from shared.domain.assignments import NUMBERS
 from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.holds import Hold
-from shared.domain.identities import Identity, marked
+from shared.domain.identities import Identity, marked_as_shared
 from shared.domain.operations import Limit, Operation
 from shared.domain.policy import Policy
 from shared.domain.policy_files import SweepPolicy, sweep_policy
 from shared.domain.proofs import proved
 from shared.domain.rights import Level, Outcome, Right
-from shared.fulfilment.calls import Calls
+from shared.fulfilment.adapter_calls import AdapterCalls
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import metrics
 from shared.storage import holds
@@ -198,7 +198,7 @@ async def _located_by(system: Downstream, unit_of_work: UnitOfWorkFactory, peopl
     if not asked:
         return [*people]
     seconds = metrics.CALL_SECONDS.labels(unit_of_work.service, system.name, Operation.LOCATE)
-    calls = Calls(f"{system.name}:copying", system.operate(Operation.LOCATE), _note_nothing, seconds)
+    calls = AdapterCalls(f"{system.name}:copying", system.operate(Operation.LOCATE), _note_nothing, seconds)
     results = await calls.make(asked, set[UUID]())
     return [_with(each, results.get(each.task_id)) for each in people]
 
@@ -214,7 +214,7 @@ async def _note_nothing(_progress: object) -> None:
 
 
 def _person(request_id: UUID, ref: UUID, known: SubjectData) -> Task:
-    return _task(request_id, ref, proved(marked(known.identities, known.identities), _LEAST))
+    return _task(request_id, ref, proved(marked_as_shared(known.identities, known.identities), _LEAST))
 
 
 def _task(request_id: UUID, ref: UUID, known: Iterable[Identity]) -> Task:

@@ -10,7 +10,7 @@ from uuid import UUID
 from shared.domain.policy import Policy, parse_period, release
 from shared.domain.policy.rules import Ceiling
 from shared.domain.policy_files import SweepPolicy
-from shared.systems.sweepable import Counted
+from shared.systems.sweepable import DueCount
 
 APPROVERS = 2
 """The approvals needed to remove more than the policy's share in one night."""
@@ -99,7 +99,7 @@ def goes_up_to(known: Known | None, terms: Terms, night: date) -> date:
     return terms.first_kept(night)
 
 
-def is_stopped(known: Known | None, terms: Terms, policy: SweepPolicy, counted: Counted) -> bool:
+def is_stopped(known: Known | None, terms: Terms, policy: SweepPolicy, counted: DueCount) -> bool:
     """Returns whether the deletion needs dual approval that it does not have yet."""
     if known and known.is_confirmed and known.terms == terms and counted.due <= known.due:
         return False

@@ -27,7 +27,7 @@ from shared.domain.errors import DsrError, Refused, Unavailable
 from shared.domain.operations import Operation
 from shared.domain.policy import Ceiling
 from shared.domain.policy_files import SweepPolicy, sweep_policy
-from shared.fulfilment.calls import UnforeseenError
+from shared.fulfilment.adapter_calls import UnforeseenError
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
@@ -41,7 +41,7 @@ from shared.storage.systems import SystemState
 from shared.systems import sweepable
 from shared.systems.contract import Task
 from shared.systems.downstream import Downstream
-from shared.systems.sweepable import Counted, Due, Sweepable, SweepStopped, Swept
+from shared.systems.sweepable import DueCount, DueRecords, Sweepable, SweepResult, SweepStopped
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +94,10 @@ class RetentionTarget:
         """Returns whether the rows under the ceiling can be selected."""
         return self.country is None or self.shows_country
 
-    def due(self, first_kept: date) -> Due:
+    def due(self, first_kept: date) -> DueRecords:
         """Returns the selection of rows past the ceiling, up to a day."""
         (_, table, _), each, zone = self.key, self.ceiling, ZoneInfo(self.terms.zone)
-        return Due(table, each.anchor, each.then.value, first_kept, zone, country=self.country)
+        return DueRecords(table, each.anchor, each.then.value, first_kept, zone, country=self.country)
 
 
 async def run(running: Running) -> None:
@@ -267,7 +267,7 @@ class Night:
         dues = [replace(self._due(target), about=left.due) for target, left in going]
         keys = {due: target.key for due, (target, _) in zip(dues, going, strict=True)}
 
-        async def go_on(due: Due, gone: int) -> None:
+        async def go_on(due: DueRecords, gone: int) -> None:
             if not gone:
                 await self._alive(self._look_whom_it_spares())
                 return
@@ -276,14 +276,14 @@ class Night:
 
         try:
             results = await self._answer(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
-            done: dict[Due, Swept | Refused] = dict(zip(keys, results, strict=True))
+            done: dict[DueRecords, SweepResult | Refused] = dict(zip(keys, results, strict=True))
         except Refused as refused:
             done = dict.fromkeys(keys, refused)
         for due, (target, left) in zip(dues, going, strict=True):
             if isinstance(result := done[due], Refused):
                 await self._leave_with_misses(target, replace(left, state=State.FAILED, reason=result.code))
             else:
-                swept = replace(left, state=State.SWEPT, spared=result.spared)
+                swept = replace(left, state=State.SWEPT, spared=result.exempt)
                 await (self._leave(swept) if result.complete else self._leave_with_misses(target, swept))
 
     async def _look_whom_it_spares(self) -> None:
@@ -296,7 +296,7 @@ class Night:
         async with self._unit_of_work.pool.acquire() as connection:
             await store.add_gone(connection, key, gone)
 
-    async def _count(self, due: Sequence[Due]) -> Sequence[Counted | Refused]:
+    async def _count(self, due: Sequence[DueRecords]) -> Sequence[DueCount | Refused]:
         try:
             return await self._answer(self._adapter.count(due, self._spared)) if due else []
         except Refused as refused:
@@ -320,7 +320,7 @@ class Night:
     async def _leave_with_misses(self, target: RetentionTarget, left: RunResult) -> None:
         """Records the result with the number of rows that should have gone a day ago."""
         (found,) = await self._count([target.due(left.terms.first_kept(self._night - timedelta(days=1)))])
-        await self._leave(replace(left, missed=found.due if isinstance(found, Counted) else 0))
+        await self._leave(replace(left, missed=found.due if isinstance(found, DueCount) else 0))
 
     async def _leave(self, left: RunResult) -> None:
         system, table, ceiling = left.key
@@ -332,7 +332,7 @@ class Night:
             detail |= {"missed": left.missed, "undetermined": left.undetermined, "reason": left.reason}
             tx.log_evidence(left.sweep_id, f"retention.{left.state}", detail)
 
-    def _due(self, target: RetentionTarget) -> Due:
+    def _due(self, target: RetentionTarget) -> DueRecords:
         return target.due(rules.goes_up_to(target.known, target.terms, self._night))
 
     def _result(self, target: RetentionTarget, state: State) -> RunResult:

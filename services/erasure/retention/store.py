@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.erasure.retention.rules import Known, State, Terms
 from shared.storage.postgres import Connection
-from shared.systems.sweepable import Then
+from shared.systems.sweepable import CeilingAction
 
 Key = tuple[str, str, str]
 """System, table, and the name of the ceiling."""
@@ -56,7 +56,7 @@ class RunResult:
     key: Key
     category: str
     sweep_id: UUID
-    action: Then
+    action: CeilingAction
     state: State
     night: date
     terms: Terms

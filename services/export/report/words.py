@@ -15,7 +15,7 @@ from babel.dates import get_timezone_location
 from babel.units import format_unit
 from pydantic import ConfigDict
 
-from shared.domain.cells import Words, country, number
+from shared.domain.cells import CellWords, country, number
 from shared.domain.policy import Contact, Period, Policy, says_as_shipped
 from shared.domain.policy.parties import name_in
 from shared.domain.sentences import Term
@@ -27,7 +27,7 @@ _PARTS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W_]+")
 _UTC: Final = "UTC"
 
 
-class Texts(Words):
+class Texts(CellWords):
     """The texts of one language; every language has the same keys.
 
     ``items``: the questions of the checklist; ``details``: the parts of an event that are shown; ``codes``: their

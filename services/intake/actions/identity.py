@@ -27,8 +27,8 @@ from services.intake.request.same_person import UNKNOWN
 from services.intake.store import lookup, other_requests
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.proofs import as_stated, highest, proves_the_same_person, without_proof_of
-from shared.domain.release import Fault
+from shared.domain.proofs import as_stated, highest_level, proves_the_same_person, without_proof_of
+from shared.domain.release import ReleaseFault
 from shared.domain.rights import NOTHING, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData, encode_identities
@@ -77,7 +77,7 @@ async def verify(held: Held, said: Verification) -> Transition:
     proved = means.proving.prove(mine, said.assurance, said.proofs, grant, tx.now)
     must_be_the_same_person(known, means.proving.prove(as_stated(mine), said.assurance, said.proofs, grant, tx.now))
     needed = request.lacks or means.identity.least(asks_for(request.right, request.scope, known.changes))
-    if (most := highest(proved.identities)) < needed:
+    if (most := highest_level(proved.identities)) < needed:
         raise BadRequest(f"{request.right} needs level {needed}; {most} is not enough")
     detail: dict[str, JsonValue] = dict(said.assurance) if said.assurance else {}
     detail["proofs"] = [*proved.evidence]
@@ -126,7 +126,7 @@ async def _revoke(held: Held, said: ProofRevoked) -> Transition:
     detail |= await noted(held, "taken_back", said.note)
     if request.state is State.CLOSED:
         if any(task.changed or task.count_unknown for task in request.tasks or ()):
-            await incidents.open_one(tx, request.request_id, request.request_id, Fault.NOT_PROVED, downloads=0)
+            await incidents.open_one(tx, request.request_id, request.request_id, ReleaseFault.NOT_PROVED, downloads=0)
         request = replace(request, package_fault=await _check_package(tx, request))
     return request.noted("proof.taken_back", **detail)
 
@@ -138,7 +138,7 @@ async def _doubted(held: Held) -> Transition:
     return Transition(replace(request, package_fault=await _check_package(held.tx, request)))
 
 
-async def _check_package(tx: UnitOfWork, request: Request) -> Fault | None:
+async def _check_package(tx: UnitOfWork, request: Request) -> ReleaseFault | None:
     if request.package_id is None or request.package_is_gone:
         return None
     return await releases.check(tx, await releases.held(tx, request.request_id))

@@ -23,7 +23,7 @@ from services.intake.packages import downloads, unpacking
 from services.intake.packages.downloads import Link, What
 from services.intake.store.repository import read
 from shared.domain.errors import IllegalTransition, Shredded
-from shared.domain.release import REPORT, Fault
+from shared.domain.release import REPORT, ReleaseFault
 from shared.domain.rights import Right
 from shared.storage import certificate, evidence
 from shared.storage.chunks import Chunked
@@ -148,8 +148,8 @@ async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
         yield some
 
 
-def _handed(found: T | Fault) -> T:
-    if isinstance(found, Fault):
+def _handed(found: T | ReleaseFault) -> T:
+    if isinstance(found, ReleaseFault):
         raise Withheld(f"a person looks at the package before it is handed out: {found.sentence}")
     return found
 

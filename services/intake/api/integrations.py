@@ -25,9 +25,15 @@ from services.intake.events import subjects
 from services.intake.events.listener import must_emit
 from services.intake.events.subjects import SubjectStatement, Token
 from services.intake.queries.suppression_check import MOST, Checked, ContactPoint
-from shared.domain.assignments import AssignmentInDoubt, Register, stopped_by
+from shared.domain.assignments import AssignmentInDoubt, Register, numbers_to_stop
 from shared.domain.errors import Shredded
-from shared.domain.identities import IdentityType, MalformedIdentity, confirmed, ended, marked
+from shared.domain.identities import (
+    IdentityType,
+    MalformedIdentity,
+    confirmed_accounts,
+    ended_identities,
+    marked_as_shared,
+)
 from shared.domain.operations import OF_ONE_PERSON, Operation
 from shared.domain.proofs import proof_policy
 from shared.storage import uploads
@@ -75,17 +81,17 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
         try:
             # No team erases one category alone: by such a task it stops marketing, and nothing else.
             stops = shown.operation is Operation.SUPPRESS
-            vouched = (stopped_by if stops else Register.vouched)(register, theirs, tenant, shown.level)
+            vouched = (numbers_to_stop if stops else Register.vouched)(register, theirs, tenant, shown.level)
         except AssignmentInDoubt as doubt:
             raise NotReady(f"{doubt}; until then do nothing about this task") from None
         # A team compares nothing with what else is known: an account that is only claimed is a person's matter.
-        vouched = tuple(each for each in confirmed(vouched, theirs) if not each.claimed)
+        vouched = tuple(each for each in confirmed_accounts(vouched, theirs) if not each.claimed)
         if shown.operation in OF_ONE_PERSON:
             before = [each for each in vouched if each.type in shown.needs]
-            vouched = tuple(each for each in marked(vouched, theirs) if not each.shared)
+            vouched = tuple(each for each in marked_as_shared(vouched, theirs) if not each.shared)
             if before and not any(each.type in shown.needs for each in vouched):
                 raise NotReady("other people have what this task would be searched by; do nothing about it")
-        passed_on = () if shown.periods else ended(each for each in vouched if each.type in shown.needs)
+        passed_on = () if shown.periods else ended_identities(each for each in vouched if each.type in shown.needs)
         vouched = tuple(each for each in vouched if each not in passed_on)
         if passed_on and not any(each.type in shown.needs for each in vouched):
             raise NotReady("what this task would be searched by is no longer the subject's; do nothing about it")

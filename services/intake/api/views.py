@@ -19,7 +19,7 @@ from services.intake.request.stored_request import for_requester
 from services.intake.store.other_requests import SameAsked
 from shared.domain import reference
 from shared.domain.operations import TaskReport
-from shared.domain.release import Fault
+from shared.domain.release import ReleaseFault
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.wording import ENGLISH, Language
 
@@ -209,7 +209,7 @@ def view(
         "tasks": [_report(task, officer=officer) for task in summed(request.tasks)],
         "coverage": coverage(request.tasks),
         "package": request.package_id is not None and request.package_fault is None and not request.package_is_gone,
-        "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
+        "package_withheld": ReleaseFault(request.package_fault).sentence if request.package_fault else None,
         "awaits": awaits,
         **({"repeated": repeated} if repeated else {}),
         **({"case": _case(request, case, officer=officer)} if case else {}),

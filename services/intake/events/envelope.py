@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from services.intake.core.errors import MalformedEvent
 from services.intake.core.schemas import MalformedBody, read_json
 from shared.domain.topics import Message
-from shared.domain.user_events import FIELDS, TYPES, Asked, Reported
+from shared.domain.user_events import FIELDS, TYPES, Reported, RequestingEvent
 
 _REQUIRED = ("specversion", "id", "source", "type")
 _LONGEST = 256
@@ -35,7 +35,7 @@ class Envelope:
     event_id: UUID
     content_id: UUID
     type: str
-    event: Asked | Reported
+    event: RequestingEvent | Reported
     traceparent: str | None
     partition: int | None
 

@@ -35,7 +35,15 @@ from shared.domain import topics
 from shared.domain.errors import DsrError
 from shared.domain.rights import Right
 from shared.domain.topics import Message
-from shared.domain.user_events import NUMBERS, REQUESTED, TYPES, Asked, ConsentWithdrawn, Emitter, RightRequested
+from shared.domain.user_events import (
+    NUMBERS,
+    REQUESTED,
+    TYPES,
+    ConsentWithdrawn,
+    Emitter,
+    RequestingEvent,
+    RightRequested,
+)
 from shared.messaging import inbox
 from shared.messaging.dispatcher import UNREADABLE, BatchDispatcher
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -121,7 +129,7 @@ class UserEvents(BatchDispatcher):
             if stated.token in handled:
                 raise SubjectUsed("two events name it: post the identities again for another event")
             handled[stated.token] = stated
-            if isinstance(each.event, Asked):
+            if isinstance(each.event, RequestingEvent):
                 of_key[stated.caller.key_id] += 1
                 submitted.append(self._submitted(each, each.event, stated, of_key[stated.caller.key_id]))
             else:
@@ -132,7 +140,7 @@ class UserEvents(BatchDispatcher):
             tx.after_commit(partial(self._submissions.counted, one.context.caller))
         tx.after_commit(lambda: self._count([each.type for each in new]))
 
-    def _submitted(self, each: Envelope, event: Asked, stated: Stated, number: int) -> Submitted:
+    def _submitted(self, each: Envelope, event: RequestingEvent, stated: Stated, number: int) -> Submitted:
         evidence = {"emitter": self._name, "event": each.type}
         asked = _submission(each.type, event, stated)
         prepared = self._submissions.prepare_reported(asked, stated.caller, stated.token, evidence, number)
@@ -177,7 +185,7 @@ def must_emit(emitters: Mapping[str, Emitter], caller: Caller) -> Caller:
         raise Forbidden(str(other)) from None
 
 
-def _submission(kind: str, event: Asked, stated: Stated) -> Submission:
+def _submission(kind: str, event: RequestingEvent, stated: Stated) -> Submission:
     """The request that an event asks for; raises ``MalformedEvent``."""
     if isinstance(event, RightRequested):
         asked = event.model_dump(exclude={"subject"})

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from services.intake.core.errors import EventRefused
 from services.intake.core.instants import Instants
 from services.intake.events.subjects import Stated, SubjectStatement
-from shared.domain.assignments import AssignedNumber, Conflict, Line
+from shared.domain.assignments import AssignedNumber, Line, RegisterConflict
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.user_events import (
     AccountClosed,
@@ -53,7 +53,7 @@ async def tell(
 
 async def _register(
     tx: UnitOfWork, name: str, emitter: Emitter, event: NumberAssigned | NumberReleased | NumberPorted, stated: Stated
-) -> Conflict | None:
+) -> RegisterConflict | None:
     """Brings the register up to it, or notes the conflict."""
     account, number = _account(stated.said), _one_number(stated.said)
     assigned = AssignedNumber(number, account.value)
@@ -64,7 +64,9 @@ async def _register(
     return conflict
 
 
-async def _changed(of: ReportedNumber, event: NumberAssigned | NumberReleased | NumberPorted) -> Conflict | None:
+async def _changed(
+    of: ReportedNumber, event: NumberAssigned | NumberReleased | NumberPorted
+) -> RegisterConflict | None:
     match event:
         case NumberAssigned():
             return await of.assigned(event.since, Line(event.line))

@@ -34,7 +34,7 @@ from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.proofs import LinkPolicy
 from shared.domain.rights import NOTHING
-from shared.domain.sentences import Listed, Term
+from shared.domain.sentences import FactList, Term
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
@@ -208,7 +208,7 @@ class ProofLinks:
             "code": f"{code[:4]} {code[4:]}" if typed else "",
             "minutes": self.policy.code_minutes,
             "hours": self.policy.hours,
-            "rights": Listed(tuple(Term("right", each.right) for each in together)),
+            "rights": FactList(tuple(Term("right", each.right) for each in together)),
             "about": "" if any(each.begins_by_proof for each in together) else "begun",
         }
         letter = correspondence.write(self.letters, request, ("proof_link", fields), tx.now)

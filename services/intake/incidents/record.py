@@ -34,9 +34,9 @@ from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
 from services.intake.store import repository
 from shared.domain.errors import IllegalTransition
-from shared.domain.release import Fault
+from shared.domain.release import ReleaseFault
 from shared.domain.rights import NOTHING
-from shared.domain.sentences import Listed, Term
+from shared.domain.sentences import FactList, Term
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing
@@ -97,7 +97,7 @@ UNION SELECT other FROM same_person WHERE request_id = $2
 """
 
 
-async def open_one(tx: UnitOfWork, request_id: UUID, package_id: UUID, fault: Fault, downloads: int) -> None:
+async def open_one(tx: UnitOfWork, request_id: UUID, package_id: UUID, fault: ReleaseFault, downloads: int) -> None:
     """Opens the incident of a package that was handed out so often, unless there is one."""
     if incident_id := await _insert(tx, tx.now, request_id, package_id, fault, downloads):
         detail = {"incident_id": str(incident_id), "fault": fault.value, "downloads": downloads}
@@ -163,7 +163,7 @@ async def decide(
 async def _write(tx: UnitOfWork, texts: Letters, incident: Incident, facts: IncidentFacts, said: RiskDecided) -> int:
     """Writes by each named request that has no letter of this incident (Art. 34); returns how many."""
     kept = list[delivery.Written]()
-    categories = Listed(tuple(Term("category", each) for each in sorted({*facts.categories})))
+    categories = FactList(tuple(Term("category", each) for each in sorted({*facts.categories})))
     for request in await _concerned(tx, incident, said):
         if (words := said.words.get(language := texts.reader(request).language)) is None:
             raise BadRequest(f"one of those concerned reads {language}: write the letter in that language", "words")

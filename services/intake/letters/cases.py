@@ -11,7 +11,7 @@ from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
 from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain import reference
 from shared.domain.rights import Right, Role
-from shared.domain.sentences import Fact, Listed, Sentence, Term, say
+from shared.domain.sentences import Fact, FactList, Sentence, Term, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Case:
         _, *others = zip(self.requests, codes, strict=True)
         said = tuple(_part(*request, code) for request, code in others)
         key = "case.acknowledged" if all(codes) else "case.acknowledged_without_codes"
-        return say(key, case=reference.of(self.case_id), others=Listed(said))
+        return say(key, case=reference.of(self.case_id), others=FactList(said))
 
 
 def _part(request_id: UUID, right: Right, role: Role, code: str) -> Sentence:
@@ -52,7 +52,7 @@ def with_case(
     answered = [each for each in others if each.outcome and each.responded_at]
     if answered and len(answered) == len(others):
         parts = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
-        said = say("case.all_answered", **facts, others=Listed(tuple(parts)))
+        said = say("case.all_answered", **facts, others=FactList(tuple(parts)))
     else:
         said = say("case.answered", **facts)
     return [(kind, also(fields, said) if kind in ANSWERS else fields) for kind, fields in written]

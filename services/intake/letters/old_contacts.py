@@ -8,7 +8,7 @@ from services.intake.request.stored_request import StoredRequest
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import Change, Operation
 from shared.domain.rights import NOTHING, Right
-from shared.domain.sentences import Listed, Sentence, Term, say
+from shared.domain.sentences import FactList, Sentence, Term, say
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData
 
@@ -40,7 +40,7 @@ async def to_correct(tx: UnitOfWork, request: StoredRequest, written: Sequence[L
         return ()
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref, SubjectData())
     fields = tuple(Term("portal_field", change.field.replace(".", "_")) for change in known.changes)
-    return (say("closing.to_correct", fields=Listed(fields)),) if fields else ()
+    return (say("closing.to_correct", fields=FactList(fields)),) if fields else ()
 
 
 def old_points(known: SubjectData, now: datetime) -> list[str]:

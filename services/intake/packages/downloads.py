@@ -20,7 +20,7 @@ from services.intake.packages import releases
 from services.intake.request.aggregate import Request
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
-from shared.domain.release import Fault
+from shared.domain.release import ReleaseFault
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.storage import chunks
@@ -80,7 +80,9 @@ class Download(NamedTuple):
     what: What
 
 
-async def begin(tx: UnitOfWork, request: Request, what: What, settings: IntakeSettings, caller: Caller) -> Link | Fault:
+async def begin(
+    tx: UnitOfWork, request: Request, what: What, settings: IntakeSettings, caller: Caller
+) -> Link | ReleaseFault:
     """Makes a link, and counts a download, but of a report only once in a day; or says why it is withheld.
 
     Raises ``NotReady``, ``Expired``, ``Shredded``.
@@ -116,7 +118,9 @@ async def find(connection: Connection, download_id: UUID, caller: Caller, now: d
     return Download(*row)
 
 
-async def hand_out(tx: UnitOfWork, download: Download, settings: IntakeSettings, caller: Caller) -> Chunked | Fault:
+async def hand_out(
+    tx: UnitOfWork, download: Download, settings: IntakeSettings, caller: Caller
+) -> Chunked | ReleaseFault:
     """Returns the package of a link, or why it is withheld; the evidence names who inspects a withheld one.
 
     Raises ``Expired``, ``Shredded``.

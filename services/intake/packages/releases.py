@@ -24,7 +24,7 @@ from services.intake.store import repository
 from shared.app.service import Running
 from shared.domain.errors import Shredded
 from shared.domain.proofs import proof_policy
-from shared.domain.release import Fault
+from shared.domain.release import ReleaseFault
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import RELEASES
@@ -86,7 +86,7 @@ async def held(tx: UnitOfWork, request_id: UUID) -> Released:
     return Released(*row)
 
 
-async def check(tx: UnitOfWork, released: Released) -> Fault | None:
+async def check(tx: UnitOfWork, released: Released) -> ReleaseFault | None:
     """Checks a package; says why it cannot be handed out, if it cannot.
 
     One that fits is read again once anything by which that is found is other: a million rows take half a minute.
@@ -103,7 +103,7 @@ async def check(tx: UnitOfWork, released: Released) -> Fault | None:
     if fault and await tx.connection.fetchval(_BY_TWO, released.request_id, withheld_for(released.package_id, fault)):
         fault = None
     doubted = not fault and await tx.connection.fetchval(_DOUBTED, released.request_id)
-    fault = Fault.NOT_PROVED if doubted else fault
+    fault = ReleaseFault.NOT_PROVED if doubted else fault
     tx.after_commit(partial(RELEASES.labels(_SERVICE, "withheld" if fault else "fits").inc))
     if fault != released.package_fault:
         action = "package.withheld" if fault else "package.released"
@@ -173,5 +173,5 @@ async def _tell(tx: UnitOfWork, request_id: UUID, what: str) -> None:
     tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
 
 
-async def _note(tx: UnitOfWork, released: Released, fault: Fault | None, fits_as: bytes | None) -> None:
+async def _note(tx: UnitOfWork, released: Released, fault: ReleaseFault | None, fits_as: bytes | None) -> None:
     await tx.connection.execute(_CHECKED, released.request_id, tx.now, fault, fits_as)

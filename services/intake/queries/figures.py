@@ -20,7 +20,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Received
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
-from shared.domain.assignments import Disagreement
+from shared.domain.assignments import ConflictKind
 from shared.domain.mail_content import MailKind
 from shared.domain.policy import Policy
 from shared.domain.rights import Right
@@ -106,7 +106,7 @@ FIGURES_OF_INTAKE: Final = (
     Figure(
         metrics.CONFLICTS,
         "SELECT kind, count(*) FROM register.conflict WHERE settled_at IS NULL GROUP BY 1",
-        [(kind,) for kind in Disagreement],
+        [(kind,) for kind in ConflictKind],
     ),
     Figure(metrics.PROOFS_STOPPED, stopped.COUNTED, [(why,) for why in get_args(stopped.Why)], ["failures"]),
     Figure(metrics.KEYS_SUSPENDED, "SELECT count(*) FROM suspended_key", _ONE),

@@ -21,7 +21,7 @@ from services.intake.request.stored_request import StoredRequest
 from shared.domain.identities import IdentityType
 from shared.domain.policy import Policy, Recipient
 from shared.domain.rights import NOTHING
-from shared.domain.sentences import listed, say
+from shared.domain.sentences import fact_list, say
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.working_days import calendar
 from shared.messaging.unit_of_work import UnitOfWork
@@ -99,7 +99,7 @@ def with_list(
     if not concerned:
         return written
     said = say(
-        "recipient_notice.recipients", named=listed([f"{each.name} ({each.country})" for each in concerned.values()])
+        "recipient_notice.recipients", named=fact_list([f"{each.name} ({each.country})" for each in concerned.values()])
     )
     return [(kind, also(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
 

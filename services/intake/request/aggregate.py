@@ -23,7 +23,7 @@ from shared.domain import events, reference
 from shared.domain.errors import IllegalTransition, SystemRetired
 from shared.domain.events import Event
 from shared.domain.operations import Change, Limit, Operation, TaskOutcome, TaskReport
-from shared.domain.proofs import Action, action_of
+from shared.domain.proofs import ProofAction, action_of
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact, Term, named_system, say
 from shared.domain.time_limit import Arrival, resumed_due
@@ -800,6 +800,6 @@ def _ended(task: TaskReport, reason: str) -> TaskReport:
     return TaskReport.model_validate({**known, "outcome": TaskOutcome.NO_LONGER_HELD, "ground": reason.lower()})
 
 
-def asks_for(right: Right, scope: str | None, changes: Iterable[Change]) -> Action:
+def asks_for(right: Right, scope: str | None, changes: Iterable[Change]) -> ProofAction:
     """Returns the right whose proof is needed: an objection that restricts needs that of a restriction."""
     return action_of(right, changes, restricts=scope == "legitimate_interests")

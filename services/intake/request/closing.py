@@ -11,7 +11,7 @@ from services.intake.request.reports import changed_by_category, summed
 from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport, has_statements, missing_corrections
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Listed, Sentence, Sentences, Term, named_system, say
+from shared.domain.sentences import FactList, Lines, Sentence, Sentences, Term, named_system, say
 
 _BY_ITS_TRANSITION = frozenset({None, Outcome.FORWARDED, Outcome.REFUSED, Outcome.ASSISTED})
 """Outcomes whose letter is written elsewhere, or by nothing."""
@@ -159,7 +159,7 @@ def _counted(task: TaskReport, changed: int, did: Sentence) -> Sentence:
     how = say("work.by_hand", how=did) if task.by_hand else did
     if counts:
         kinds = (_of_kind(task, name, n, ended=name in ended and not all_ended) for name, n in sorted(counts.items()))
-        how = say("work.of_kinds", how=how, kinds=Listed(tuple(kinds), final=False))
+        how = say("work.of_kinds", how=how, kinds=FactList(tuple(kinds), final=False))
     return say("work.counted_as_reported" if task.reported else "work.counted", count=changed, how=how)
 
 
@@ -203,6 +203,6 @@ def _nothing_found(task: TaskReport, whose: str) -> Sentence:
     if task.by_hand:
         return say("work.looked_by_hand")
     if task.categories:
-        kinds = Listed(tuple(Term("category", name) for name in task.categories), final=False)
+        kinds = FactList(tuple(Term("category", name) for name in task.categories), final=False)
         return say(f"work.searched_kinds{whose}", kinds=kinds)
     return say(f"work.searched{whose}")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from services.intake.core.errors import BadRequest
-from shared.domain.policy_files import AnswerReasons, Code, Reason
+from shared.domain.policy_files import AnswerReason, AnswerReasons, Code
 from shared.domain.rights import Outcome, Right
-from shared.domain.time_limit import Limits
+from shared.domain.time_limit import Deadlines
 from shared.domain.time_limit_policy import SurgeRule, TimeLimitPolicy
 from shared.domain.toml_file import read_with_ours
 
@@ -31,12 +31,12 @@ OUTCOMES: Mapping[Answering, Outcome] = {
 class Reasons(AnswerReasons):
     """The reasons for decisions, by kind of decision."""
 
-    def of(self, decision: Proposed) -> Mapping[Code, Reason]:
+    def of(self, decision: Proposed) -> Mapping[Code, AnswerReason]:
         """Returns the reasons for which that may be decided."""
-        reasons: Mapping[Code, Reason] = getattr(self, decision)
+        reasons: Mapping[Code, AnswerReason] = getattr(self, decision)
         return reasons
 
-    def judged(self, decision: Proposed, code: str, article: str, right: Right) -> Reason:
+    def judged(self, decision: Proposed, code: str, article: str, right: Right) -> AnswerReason:
         """Returns the reason of that code, if that right and that article allow it; raises ``BadRequest`` if not."""
         allowed = {name: reason for name, reason in self.of(decision).items() if right in reason.rights}
         reason = allowed.get(code)
@@ -91,7 +91,7 @@ class Received:
 
 def flaws(
     extension: Extension,
-    limits: Limits,
+    limits: Deadlines,
     policy: TimeLimitPolicy,
     *,
     already_extended: bool,

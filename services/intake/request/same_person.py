@@ -31,10 +31,10 @@ class Person:
         return self.account is not None or self.email is not None
 
     @property
-    def marks(self) -> precedence.Marks:
+    def marks(self) -> precedence.RequestMarks:
         """As all services know them."""
         accounts = frozenset({self.account} if self.account else ())
-        return precedence.Marks(accounts, frozenset({self.email} if self.email else ()))
+        return precedence.RequestMarks(accounts, frozenset({self.email} if self.email else ()))
 
     def is_same(self, other: "Person") -> bool:
         """Whether both have proved the same account or, where one has proved none, the same e-mail address."""

@@ -13,7 +13,7 @@ from services.intake.request import deferrals, reports
 from services.intake.request.lifecycle import MOVES, State
 from shared.domain.errors import IllegalTransition
 from shared.domain.operations import ANSWERING, Operation, TaskReport
-from shared.domain.precedence import Kind
+from shared.domain.precedence import RequestKind
 from shared.domain.rights import Level, Outcome, Right, Role
 from shared.domain.time_limit import Arrival
 from shared.domain.wording import Language
@@ -231,16 +231,16 @@ class StoredRequest:
         return self.goes_on or self.renewing or deferrals.await_a_person(self.tasks)
 
     @property
-    def precedes(self) -> Kind | None:
+    def precedes(self) -> RequestKind | None:
         """Why other requests of the same person must know of it for now; None where none must."""
         if self.role == "processor":
             return None
         match self.right:
             case Right.ACCESS | Right.PORTABILITY:
-                return Kind.COPY if self.responded_at is None or self.goes_on else None
+                return RequestKind.COPY if self.responded_at is None or self.goes_on else None
             case Right.RESTRICTION if self.scope in _OPPOSING:
                 in_force = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED} and self.lifted_at is None
-                return Kind.RESTRICTION if self.state is not State.CLOSED or in_force else None
+                return RequestKind.RESTRICTION if self.state is not State.CLOSED or in_force else None
             case _:
                 return None
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from services.intake.core.errors import NotFound
 from services.intake.core.schemas import Instant
-from shared.domain.assignments import Disagreement
+from shared.domain.assignments import ConflictKind
 from shared.storage.postgres import Connection
 from shared.storage.systems import CHANGED
 
@@ -113,7 +113,7 @@ class AssignmentConflict(Row):
     system: str = Field(description="which system says so")
     valid_from: Instant = Field(description="from when the system says that the number was the subject's")
     valid_to: Instant | None = Field(description="until when, exclusive; null: it still is")
-    kind: Disagreement = Field(
+    kind: ConflictKind = Field(
         description="what the register says of that time: `another_holder`, or nothing (`not_in_register`)"
     )
     noticed_at: Instant

@@ -19,8 +19,8 @@ from services.intake.request.same_person import Person, person
 from shared.domain import precedence
 from shared.domain.events import Event, RequestVerified, RetryRequested
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.precedence import Kind
-from shared.domain.proofs import highest
+from shared.domain.precedence import RequestKind
+from shared.domain.proofs import highest_level
 from shared.domain.rights import NOTHING, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
@@ -82,11 +82,11 @@ def _after_copies(requests: Sequence[Request]) -> Iterator[tuple[UUID, list[UUID
     """Yields each withdrawal of consent with the copies of the same message, which come before what it erases."""
     for each in requests:
         if each.right is Right.CONSENT_WITHDRAWAL and each.case_id:
-            copies = [o.request_id for o in requests if o.case_id == each.case_id and o.precedes is Kind.COPY]
+            copies = [o.request_id for o in requests if o.case_id == each.case_id and o.precedes is RequestKind.COPY]
             yield each.request_id, copies
 
 
-def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, Kind, precedence.Marks]]:
+def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, RequestKind, precedence.RequestMarks]]:
     """Yields copies that are asked for in the same message as an erasure, also before identity is proved.
 
     An erasure of another person never waits for a copy that was asked for in their name.
@@ -98,8 +98,8 @@ def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, Kind, precede
     for case in cases.values():
         erasing = frozenset(each.request_id.bytes for each in case if each.right in _ERASING)
         for each in case:
-            if erasing and each.precedes is Kind.COPY:
-                yield each.request_id, Kind.COPY, precedence.Marks(requests=erasing)
+            if erasing and each.precedes is RequestKind.COPY:
+                yield each.request_id, RequestKind.COPY, precedence.RequestMarks(requests=erasing)
 
 
 async def _enter(connection: Connection, requests: Iterable[tuple[Request, Person]]) -> None:
@@ -183,7 +183,7 @@ def as_proved(
 ) -> Sequence[Identity]:
     """Returns identities that systems yielded then; none is better proved than both requests' proof of today."""
     proved = [each for each in theirs if each.level > NOTHING and keyring.fingerprint(each) == mark]
-    level = highest(proved)
+    level = highest_level(proved)
     return [
         replace(each, level=min(each.level, level), together=False)
         for each in erased

@@ -33,7 +33,7 @@ from services.intake.submission.group_commit import (
 from services.intake.submission.schemas import Submission, scope_of
 from shared.app.service import Running
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity
-from shared.domain.proofs import IdentityPolicy, highest
+from shared.domain.proofs import IdentityPolicy, highest_level
 from shared.domain.rights import Level
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -187,7 +187,7 @@ class Submissions:
         scope, languages = scope_of(submission), read_languages()
         tenant = caller.grant.tenant  # who asks the customer for it, the customer has to know
         least = self._identity.least(asks_for(submission.right, scope, submission.changes))
-        identified = bool(tenant) or highest(proved.identities) >= least
+        identified = bool(tenant) or highest_level(proved.identities) >= least
         request = Request(
             request_id=request_id or uuid7(),
             subject_ref=uuid7(),

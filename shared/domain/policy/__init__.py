@@ -7,7 +7,7 @@ country, period or category stands in code.
 from shared.domain.policy.categories import Basis, Category, OnErasure, Other, Processing, ProvidedBy
 from shared.domain.policy.parties import Authority, Contact, Controller, Officer, Party, Recipient
 from shared.domain.policy.periods import Period, Release, first_kept, parse_period, release
-from shared.domain.policy.policy import Conflict, Policy, Withdrawal, withdrawal
+from shared.domain.policy.policy import Policy, RetentionConflict, Withdrawal, withdrawal
 from shared.domain.policy.reading import OVERLAY, SHIPPED, read_policy, says_as_shipped
 from shared.domain.policy.rules import AtCeiling, Ceiling, NoticeRow, Rule, SignOff, WhereUnknown, not_signed
 
@@ -19,7 +19,6 @@ __all__ = [
     "Basis",
     "Category",
     "Ceiling",
-    "Conflict",
     "Contact",
     "Controller",
     "NoticeRow",
@@ -33,6 +32,7 @@ __all__ = [
     "ProvidedBy",
     "Recipient",
     "Release",
+    "RetentionConflict",
     "Rule",
     "SignOff",
     "WhereUnknown",

@@ -96,7 +96,7 @@ class Category(Data):
 
     @property
     def by_consent_alone(self) -> bool:
-        """Whether nothing but consent lets us process it: it goes when all of that is withdrawn (Art. 17(1)(b))."""
+        """Whether consent is its only legal basis, so that a full withdrawal erases it (Art. 17(1)(b))."""
         return all(each.basis is Basis.CONSENT for each in self.purposes.values())
 
     @property

@@ -65,7 +65,7 @@ def _validated(value: Any) -> Period:
 
 
 def first_kept(period: Period, today: date) -> date:
-    """The first of the days of which an anchor may be so that its record is still kept; what began before goes."""
+    """Returns the earliest anchor day whose record is still kept; records with earlier anchors are deleted."""
     day = add_months(today, -period.months) - timedelta(days=period.days)
     while release(period, day, "UTC").last_day >= today:
         day -= timedelta(days=1)

@@ -21,16 +21,16 @@ from shared.domain.policy.rules import AtCeiling, Ceiling, Jurisdiction, NoticeR
 from shared.domain.text import Word
 
 
-class Disagreement(NamedTuple):
-    """Two parts of the policy that cannot both hold: the table in which one stands, and what to write instead."""
+class Contradiction(NamedTuple):
+    """Two parts of the policy that contradict each other: the table of one, and what to write instead."""
 
     place: tuple[str, ...]
     says: str
 
 
-def strange_words(
+def unknown_words(
     states: Collection[str], anchors: Collection[str], rules: Mapping[str, Rule], ceilings: Mapping[str, Ceiling]
-) -> Iterator[Disagreement]:
+) -> Iterator[Contradiction]:
     """States and anchors of rules and ceilings that are a slip, since no system would ever tell them."""
     lasting = [("rules", name, "lasts_while", each.lasts_while) for name, each in rules.items()]
     begins = [("rules", name, "anchor", each.anchor) for name, each in rules.items()]
@@ -38,11 +38,11 @@ def strange_words(
     for where, known, used in (("states", states, lasting), ("anchors", anchors, begins)):
         for table, name, key, word in used:
             if word is not None and word not in known:
-                said = f"no system tells {word}: write one of {', '.join(sorted(known))}, or declare {where}.{word}"
-                yield Disagreement((table, name, key), said)
+                remedy = f"no system tells {word}: write one of {', '.join(sorted(known))}, or declare {where}.{word}"
+                yield Contradiction((table, name, key), remedy)
 
 
-class Conflict(NamedTuple):
+class RetentionConflict(NamedTuple):
     """A maximum by law of the EEA that is shorter than what a rule keeps: counsel decides which holds (REQ-R3)."""
 
     rule: str
@@ -89,13 +89,13 @@ class Policy(Data):
         names = {alias: name for name, each in self.categories.items() for alias in each.held_as}
         return names | {name: name for name in self.categories}
 
-    def category_of(self, held: str) -> str | None:
+    def category_of(self, name_there: str) -> str | None:
         """Returns the category of a system's data; None: the policy does not know it."""
-        return self._held_as.get(held)
+        return self._held_as.get(name_there)
 
-    def category(self, held: str) -> Category | None:
+    def category(self, name_there: str) -> Category | None:
         """Returns the category of what a system calls so."""
-        return self.categories.get(self._held_as.get(held, ""))
+        return self.categories.get(self._held_as.get(name_there, ""))
 
     def rule(self, name: str) -> Rule | None:
         """The rule of that name; None: a word that the policy maps to none."""
@@ -122,14 +122,14 @@ class Policy(Data):
         """Returns when a rule releases a record; None if it lasts as long as a state."""
         return release(rule.period, anchor, self.zone_of(rule)) if rule.period else None
 
-    def keeps(self, held: str) -> bool:
+    def keeps(self, name_there: str) -> bool:
         """Returns whether a rule keeps a category for a period."""
-        category = self.category(held)
+        category = self.category(name_there)
         return any(self.rules[name].period for name in category.kept_by) if category else False
 
-    def lasting(self, held: str) -> frozenset[str]:
+    def lasting(self, name_there: str) -> frozenset[str]:
         """The states for which rules may keep something of what a system calls so, for as long as they last."""
-        category = self.category(held)
+        category = self.category(name_there)
         rules = [self.rules[name] for name in category.kept_by] if category and not category.is_customers else []
         return frozenset(each.lasts_while for each in rules if each.lasts_while)
 
@@ -143,9 +143,9 @@ class Policy(Data):
         """Returns the policy with other parts, and so another version."""
         return Policy(**{name: getattr(self, name) for name in Policy.model_fields} | parts)
 
-    def ceilings_of(self, held: str) -> Mapping[str, Ceiling]:
+    def ceilings_of(self, name_there: str) -> Mapping[str, Ceiling]:
         """Returns the ceilings of a system's category, by name."""
-        category = self.category_of(held)
+        category = self.category_of(name_there)
         return {name: each for name, each in self.ceilings.items() if each.category == category}
 
     def country_of(self, rule: Rule | Ceiling) -> str | None:
@@ -162,14 +162,14 @@ class Policy(Data):
         """Returns whether a disclosure there is a transfer to a third country (Art. 15(2), 44)."""
         return country not in next(iter(self.laws.values())).states
 
-    def redacts(self, held: str) -> frozenset[Other]:
-        """Returns whose parts are left out of another person's copy, in what a system calls so."""
-        category = self.category_of(held)
+    def redacts(self, name_there: str) -> frozenset[Other]:
+        """Returns whose parts are left out of copies for others, by a system's name of a category."""
+        category = self.category_of(name_there)
         return frozenset(other for other, each in self.redaction.items() if each.holds_in(category))
 
-    def recipients_of(self, held: str) -> Mapping[str, Recipient]:
+    def recipients_of(self, name_there: str) -> Mapping[str, Recipient]:
         """To whom a category is disclosed, by name."""
-        category = self.category_of(held)
+        category = self.category_of(name_there)
         return {name: each for name, each in self.recipients.items() if category in each.categories}
 
     def authority_of(self, country: str | None) -> Authority | None:
@@ -187,12 +187,12 @@ class Policy(Data):
         ending = {name: each for name, each in self.categories.items() if each.by_consent_alone}
         return frozenset().union(*(each.held_as | {name} for name, each in ending.items()))
 
-    def conflicts(self) -> list[Conflict]:
+    def conflicts(self) -> list[RetentionConflict]:
         """Maxima by law that are shorter than what rules keep of the same records; none overrides the other."""
-        kept = [(name, each, each.period) for name, each in self.rules.items() if each.period]
+        limits = [(name, each, each.period) for name, each in self.rules.items() if each.period]
         return [
-            Conflict(name, ceiling)
-            for name, rule, period in kept
+            RetentionConflict(name, ceiling)
+            for name, rule, period in limits
             for ceiling, limit in self.ceilings.items()
             if limit.category == rule.category
             and limit.jurisdiction
@@ -200,10 +200,10 @@ class Policy(Data):
             and limit.jurisdiction in (self.countries_of(rule) or {limit.jurisdiction})
         ]
 
-    def disagreements(self) -> Iterator[Disagreement]:
+    def disagreements(self) -> Iterator[Contradiction]:
         """Yields contradictions between two parts."""
         yield from self._of_categories()
-        yield from strange_words(self.states, self.anchors, self.rules, self.ceilings)
+        yield from unknown_words(self.states, self.anchors, self.rules, self.ceilings)
         yield from self._of_rules()
         yield from self._of_ceilings()
         yield from self._of_notice()
@@ -212,91 +212,98 @@ class Policy(Data):
         known = ", ".join(sorted(self.categories))
         for name, recipient in self.recipients.items():
             for strange in sorted(recipient.categories - self.categories.keys()):
-                yield Disagreement(
+                yield Contradiction(
                     ("recipients", name, "categories"), f"{strange} is no category; write one of {known}"
                 )
 
-    def _of_laws(self) -> Iterator[Disagreement]:
+    def _of_laws(self) -> Iterator[Contradiction]:
         states = frozenset[str]().union(*(law.states for law in self.laws.values()))
         for state in sorted(states - self.authorities.keys() - {UNION}):
-            yield Disagreement(("authorities",), f"{state} has a law and no authority: declare authorities.{state}")
+            yield Contradiction(("authorities",), f"{state} has a law and no authority: declare authorities.{state}")
         for name, rule in self.rules.items():
             if rule.ground == "17(3)(b)" and rule.jurisdiction not in states:
-                said = f"a rule of {rule.jurisdiction} is no obligation by Union or Member State law"
-                yield Disagreement(
-                    ("rules", name, "ground"), f"17(3)(b): {said}; write the ground that holds, as 17(1)(a) or 17(3)(e)"
+                contradiction = f"a rule of {rule.jurisdiction} is no obligation by Union or Member State law"
+                yield Contradiction(
+                    ("rules", name, "ground"),
+                    f"17(3)(b): {contradiction}; write the ground that holds, as 17(1)(a) or 17(3)(e)",
                 )
         for name, recipient in self.recipients.items():
             if self.is_transfer(recipient.country) != (recipient.safeguard is not None):
-                yield Disagreement(
+                yield Contradiction(
                     ("recipients", name, "safeguard"),
                     "a recipient outside the EEA needs a safeguard: write adequacy, standard_clauses, binding_rules or"
                     " derogation; one in it needs none",
                 )
 
-    def _of_redaction(self) -> Iterator[Disagreement]:
+    def _of_redaction(self) -> Iterator[Contradiction]:
         for other in sorted({*Other} - self.redaction.keys()):
-            yield Disagreement(("redaction",), f"{other} is not decided: declare redaction.{other}")
+            yield Contradiction(("redaction",), f"{other} is not decided: declare redaction.{other}")
         for other, each in self.redaction.items():
             for strange in sorted({*each.categories} - self.categories.keys()) if each.categories != "all" else ():
-                yield Disagreement(("redaction", other, "categories"), f"{strange} is no category; declare it")
+                yield Contradiction(("redaction", other, "categories"), f"{strange} is no category; declare it")
 
-    def _of_categories(self) -> Iterator[Disagreement]:
+    def _of_categories(self) -> Iterator[Contradiction]:
         seen: dict[str, str] = {}
         for name, category in self.categories.items():
             place = ("categories", name)
             for alias in sorted(category.held_as | {name}):
                 if (other := seen.setdefault(alias, name)) != name:
-                    yield Disagreement((*place, "held_as"), f"{alias} counts as {other} as well: name it once")
+                    yield Contradiction((*place, "held_as"), f"{alias} counts as {other} as well: name it once")
             for strange in sorted(category.purposes.keys() - self.purposes.keys()):
-                yield Disagreement((*place, "purposes"), f"{strange} is no purpose; declare purposes.{strange}")
+                yield Contradiction((*place, "purposes"), f"{strange} is no purpose; declare purposes.{strange}")
             for rule in category.kept_by:
                 if rule not in self.rules:
-                    yield Disagreement((*place, "kept_by"), f"{rule} is no rule; declare rules.{rule}")
+                    yield Contradiction((*place, "kept_by"), f"{rule} is no rule; declare rules.{rule}")
                 elif self.rules[rule].category not in {None, name}:
-                    yield Disagreement((*place, "kept_by"), f"{rule} is a rule of {self.rules[rule].category}")
+                    yield Contradiction((*place, "kept_by"), f"{rule} is a rule of {self.rules[rule].category}")
                 elif rule == LEGAL_HOLD:
-                    yield Disagreement((*place, "kept_by"), f"{rule} keeps whatever a hold names: leave it out here")
+                    yield Contradiction((*place, "kept_by"), f"{rule} keeps whatever a hold names: leave it out here")
 
-    def _of_rules(self) -> Iterator[Disagreement]:
+    def _of_rules(self) -> Iterator[Contradiction]:
         for table, each in (("rules", self.rules), ("ceilings", self.ceilings)):
             for name, rule in each.items():
                 if rule.category is not None and rule.category not in self.categories:
-                    yield Disagreement((table, name, "category"), f"{rule.category} is no category; declare it")
+                    yield Contradiction((table, name, "category"), f"{rule.category} is no category; declare it")
         for name, rule in self.rules.items():
             for word in sorted(rule.reported_as):
                 if (other := self._rules_by_word[word]) != name:
-                    yield Disagreement(("rules", name, "reported_as"), f"{word} means {other} as well: name it once")
+                    yield Contradiction(("rules", name, "reported_as"), f"{word} means {other} as well: name it once")
             for ceiling, limit in self.ceilings.items():
                 same = (limit.category, limit.anchor) == (rule.category, rule.anchor) and limit.jurisdiction is None
                 if same and rule.period and limit.period.about_days < rule.period.about_days:
-                    said = f"{limit.period} is shorter than the {rule.period} that rules.{name} keeps"
-                    yield Disagreement(("ceilings", ceiling, "period"), f"{said}: a ceiling of our own is no shorter")
+                    contradiction = f"{limit.period} is shorter than the {rule.period} that rules.{name} keeps"
+                    yield Contradiction(
+                        ("ceilings", ceiling, "period"), f"{contradiction}: a ceiling of our own is no shorter"
+                    )
 
-    def _of_ceilings(self) -> Iterator[Disagreement]:
+    def _of_ceilings(self) -> Iterator[Contradiction]:
         anonymised = {name: each for name, each in self.ceilings.items() if each.then is AtCeiling.ANONYMISE}
-        for name, gone in ((name, each) for name, each in self.ceilings.items() if name not in anonymised):
+        for name, later in ((name, each) for name, each in self.ceilings.items() if name not in anonymised):
             for first, each in anonymised.items():
-                same = (each.category, each.anchor) == (gone.category, gone.anchor)
-                if same and gone.period.about_days <= each.period.about_days:
-                    said = f"{gone.period} is over before ceilings.{first} has anonymised it, after {each.period}"
-                    yield Disagreement(("ceilings", name, "period"), said)
+                same = (each.category, each.anchor) == (later.category, later.anchor)
+                if same and later.period.about_days <= each.period.about_days:
+                    contradiction = (
+                        f"{later.period} is over before ceilings.{first} has anonymised it, after {each.period}"
+                    )
+                    yield Contradiction(("ceilings", name, "period"), contradiction)
 
-    def _of_notice(self) -> Iterator[Disagreement]:
+    def _of_notice(self) -> Iterator[Contradiction]:
         for name, row in self.notice.items():
             known: Mapping[str, Rule] | Mapping[str, Ceiling]
             for table, known in (("rules", self.rules), ("ceilings", self.ceilings)):
                 for each in row.rules if table == "rules" else row.ceilings:
                     if each not in known:
-                        yield Disagreement(("notice", name, table), f"{each} is none of the {table}; declare it")
+                        yield Contradiction(("notice", name, table), f"{each} is none of the {table}; declare it")
                     elif period := known[each].period:
                         place = (table, each, "period")
                         if period.about_days > row.period.about_days:
-                            said = f"is {period}, longer than the {row.period} of notice.{name}"
-                            yield Disagreement(place, f"{said}: it needs a new privacy notice first")
+                            contradiction = f"is {period}, longer than the {row.period} of notice.{name}"
+                            yield Contradiction(place, f"{contradiction}: it needs a new privacy notice first")
                         elif period.about_days < row.shortest.about_days:
-                            said = f"is {period}, implausibly short against the {row.period} of notice.{name}"
-                            yield Disagreement(place, f"{said}: write {row.period}, or let shortest there be as short")
+                            contradiction = f"is {period}, implausibly short against the {row.period} of notice.{name}"
+                            yield Contradiction(
+                                place, f"{contradiction}: write {row.period}, or let shortest there be as short"
+                            )
 
 
 def _plain(value: Any) -> Any:

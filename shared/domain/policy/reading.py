@@ -99,9 +99,9 @@ def read_policy(over: Path | None = None, shipped: Path = SHIPPED) -> Policy:
 
 def says_as_shipped(policy: Policy, table: Literal["purposes", "categories", "rules", "ceilings"], name: str) -> bool:
     """Whether a part of the policy has the words that were shipped, which we have in other languages too."""
-    ours, shipped = getattr(policy, table)[name], getattr(read_policy(), table).get(name)
-    same = shipped is not None and shipped.words == ours.words
-    return same and (not isinstance(ours, Ceiling) or shipped.period == ours.period)
+    current, shipped = getattr(policy, table)[name], getattr(read_policy(), table).get(name)
+    same = shipped is not None and shipped.words == current.words
+    return same and (not isinstance(current, Ceiling) or shipped.period == current.period)
 
 
 def _other_file(name: str, over: Path | None) -> _Content:

@@ -51,7 +51,7 @@ MALFORMED_AT_MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class SendCommand:
     """The next command to send for a task."""
 
     operation: BusOperation
@@ -65,7 +65,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class ReadUpload:
     """The team has uploaded as many rows, for that command."""
 
     command: UUID
@@ -73,52 +73,54 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class RoundFailed:
     """The team's answer ends this round: a person's retry asks again, and keeps the first counts."""
 
     failure: Refused
     noted: dict[str, JsonValue]
 
 
-Step = Ask | Take | Receipt | NotSearched | Failed
+NextStep = SendCommand | ReadUpload | Receipt | NotSearched | RoundFailed
 
 
-def next_step(task: Task, settings: BusSettings, today: date, held: Collection[str] = ()) -> Step:
-    """The team does it, then looks again, and only then it is concluded; an export changes nothing to look at.
+def next_step(task: Task, settings: BusSettings, today: date, categories: Collection[str] = ()) -> NextStep:
+    """Decides the next step: the team works, then verifies; only an export needs no verification.
 
-    ``today``: in UTC; ``held``: the categories of its table. What would be done changes nothing either.
+    ``today``: in UTC; ``categories``: the categories of its table. What would be done changes nothing either.
     """
     before = cast("int", task.progress.get("found", 0))
-    said = _reply(task, cast("BusOperation", task.operation))
-    if not isinstance(said, TaskReply):
-        return said
-    if end := _end(task, said, before, settings):
+    reply = _reply(task, cast("BusOperation", task.operation))
+    if not isinstance(reply, TaskReply):
+        return reply
+    if end := _end_without_check(task, reply, before, settings):
         return end
-    if wrong := _untenable(task, said, settings.most_rows(task), today):
-        return failed(task, wrong, before, said)
-    if said.outcome is ReplyOutcome.EXPORTED:
-        return Take(said.command_id, said.found)
-    if said.outcome is ReplyOutcome.PLANNED:
-        return _planned(task, said, settings, held)
-    looked = _reply(task, Operation.LOCATE)
-    return _judge(task, said, looked, max(before, said.found), settings) if isinstance(looked, TaskReply) else looked
+    if wrong := _implausible(task, reply, settings.most_rows(task), today):
+        return failed(task, wrong, before, reply)
+    if reply.outcome is ReplyOutcome.EXPORTED:
+        return ReadUpload(reply.command_id, reply.found)
+    if reply.outcome is ReplyOutcome.PLANNED:
+        return _planned(task, reply, settings, categories)
+    check = _reply(task, Operation.LOCATE)
+    return _verify(task, reply, check, max(before, reply.found), settings) if isinstance(check, TaskReply) else check
 
 
-def failed(task: Task, failure: Refused, found: int, said: TaskReply | None = None) -> Failed:
-    """Returns a failure for a person; their retry is another round. ``said``: changes that the team reports."""
-    if said and said.changed:
-        rows = max(found, said.found, said.changed + said.remaining)
-        failure.done_before = DoneBefore(rows, said.changed, said.remaining, reported=True)
-    return Failed(failure, {"round": task.round + 1, "found": found})
+def failed(task: Task, failure: Refused, found: int, reply: TaskReply | None = None) -> RoundFailed:
+    """Returns a failure for a person; their retry is another round. ``reply``: changes that the team reports."""
+    if reply and reply.changed:
+        rows = max(found, reply.found, reply.changed + reply.remaining)
+        failure.done_before = DoneBefore(rows, reply.changed, reply.remaining, reported=True)
+    return RoundFailed(failure, {"round": task.round + 1, "found": found})
 
 
-def _end(task: Task, said: TaskReply, before: int, settings: BusSettings) -> Receipt | NotSearched | Failed | None:
+def _end_without_check(
+    task: Task, reply: TaskReply, before: int, settings: BusSettings
+) -> Receipt | NotSearched | RoundFailed | None:
     """Returns the end of a task that needs no second look."""
-    match said.outcome:
+    match reply.outcome:
         case ReplyOutcome.REFUSED:
-            return failed(task, _refusal(task, said, settings), before)
+            return failed(task, _refusal(task, reply, settings), before)
         case ReplyOutcome.NOT_SEARCHED:
-            return NotSearched(task.task_id, Unsearched(str(said.reason)))
+            return NotSearched(task.task_id, Unsearched(str(reply.reason)))
         case ReplyOutcome.NOT_HELD:
             return Receipt(task.task_id, TaskOutcome.NOT_HELD)
         case ReplyOutcome.NO_MATCH if not before or task.operation is not Operation.ERASE:
@@ -127,60 +129,60 @@ def _end(task: Task, said: TaskReply, before: int, settings: BusSettings) -> Rec
             return None
 
 
-def _untenable(task: Task, said: TaskReply, max_rows: int, today: date) -> AnswerMalformed | None:
+def _implausible(task: Task, reply: TaskReply, max_rows: int, today: date) -> AnswerMalformed | None:
     """Returns why a consistent reply is still implausible."""
-    touched = said.found if said.outcome is ReplyOutcome.EXPORTED else said.changed
+    touched = reply.found if reply.outcome is ReplyOutcome.EXPORTED else reply.changed
     if touched > max_rows:
-        verb = "erased" if task.operation is Operation.ERASE else said.outcome
+        verb = "erased" if task.operation is Operation.ERASE else reply.outcome
         return AnswerMalformed(f"{task.system} says that it {verb} {touched:,} rows, and max_rows = {max_rows:,}")
-    if said.until and said.until < today:
+    if reply.until and reply.until < today:
         return AnswerMalformed(f"{task.system} says that it keeps data until a day that is over")
     return None
 
 
-def _planned(task: Task, said: TaskReply, settings: BusSettings, held: Collection[str]) -> Receipt | Failed:
+def _planned(task: Task, reply: TaskReply, settings: BusSettings, categories: Collection[str]) -> Receipt | RoundFailed:
     """Returns what an erasure would find and keep."""
-    if said.by_category.keys() - held:
+    if reply.by_category.keys() - categories:
         return failed(task, AnswerMalformed(f"{task.system} counts a category that its table does not name"), 0)
-    if unknown := _unknown_ground(task, said, settings):
+    if unknown := _unknown_ground(task, reply, settings):
         return failed(task, unknown, 0)
-    counts = said.by_category or (dict.fromkeys(held, said.found) if len(held) == 1 else {})
+    counts = reply.by_category or (dict.fromkeys(categories, reply.found) if len(categories) == 1 else {})
     return Receipt(
         task.task_id,
         TaskOutcome.PLANNED,
-        found=said.found,
-        remaining=said.remaining,
+        found=reply.found,
+        remaining=reply.remaining,
         by_category=dict(counts),
-        ground=said.ground,
-        until=said.until,
+        ground=reply.ground,
+        until=reply.until,
     )
 
 
-def _unknown_ground(task: Task, said: TaskReply, settings: BusSettings) -> AnswerMalformed | None:
-    if said.ground is None or said.ground in settings.grounds:
+def _unknown_ground(task: Task, reply: TaskReply, settings: BusSettings) -> AnswerMalformed | None:
+    if reply.ground is None or reply.ground in settings.grounds:
         return None
     keeps = f"{task.system} keeps data on a ground that its grounds do not list: agree with the team, and list it"
     return AnswerMalformed(keeps)
 
 
-def _judge(task: Task, said: TaskReply, looked: TaskReply, found: int, settings: BusSettings) -> Receipt | Failed:
-    if looked.outcome is ReplyOutcome.REFUSED:
-        return failed(task, _refusal(task, looked, settings), found, said)
+def _verify(task: Task, reply: TaskReply, check: TaskReply, found: int, settings: BusSettings) -> Receipt | RoundFailed:
+    if check.outcome is ReplyOutcome.REFUSED:
+        return failed(task, _refusal(task, check, settings), found, reply)
     if task.operation in AMENDING:
-        return _judge_change(task, said, looked, settings.rectifies)
-    return _judge_erasure(task, said, looked, found, settings)
+        return _verify_change(task, reply, check, settings.rectifies)
+    return _verify_erasure(task, reply, check, found, settings)
 
 
-def _judge_erasure(
-    task: Task, erased: TaskReply, looked: TaskReply, found: int, settings: BusSettings
-) -> Receipt | Failed:
-    if looked.found > erased.remaining:
-        left = f"{task.system} replied {erased.outcome}, and its own second look found {looked.found} rows"
+def _verify_erasure(
+    task: Task, erased: TaskReply, check: TaskReply, found: int, settings: BusSettings
+) -> Receipt | RoundFailed:
+    if check.found > erased.remaining:
+        failure = f"{task.system} replied {erased.outcome}, and its own second look found {check.found} rows"
         return failed(
             task,
-            DataStillPresent(f"{left} where {erased.remaining} may remain"),
+            DataStillPresent(f"{failure} where {erased.remaining} may remain"),
             found,
-            erased.model_copy(update={"remaining": looked.found}),
+            erased.model_copy(update={"remaining": check.found}),
         )
     retained = erased.outcome is ReplyOutcome.RETAINED
     if retained and (unknown := _unknown_ground(task, erased, settings)):
@@ -190,27 +192,27 @@ def _judge_erasure(
         TaskOutcome.RETAINED if retained else TaskOutcome.ERASED,
         found=found,
         changed=max(found - erased.remaining, erased.changed),
-        remaining=looked.found,
+        remaining=check.found,
         ground=erased.ground,
         until=erased.until,
     )
 
 
-def _judge_change(task: Task, said: TaskReply, looked: TaskReply, rectifies: Collection[str]) -> Receipt | Failed:
-    if looked.remaining:
-        left = f"{task.system} replied amended, and its own second look found {looked.remaining} rows as they were"
-        return failed(task, DataStillPresent(left), 0, said)
+def _verify_change(task: Task, reply: TaskReply, check: TaskReply, rectifies: Collection[str]) -> Receipt | RoundFailed:
+    if check.remaining:
+        failure = f"{task.system} replied amended, and its own second look found {check.remaining} rows as they were"
+        return failed(task, DataStillPresent(failure), 0, reply)
     # A correction may have changed what found the person.
-    if looked.outcome is ReplyOutcome.NO_MATCH and task.operation is not Operation.RECTIFY:
+    if check.outcome is ReplyOutcome.NO_MATCH and task.operation is not Operation.RECTIFY:
         return failed(
-            task, DataStillPresent(f"{task.system} replied amended, and its second look found no one"), 0, said
+            task, DataStillPresent(f"{task.system} replied amended, and its second look found no one"), 0, reply
         )
     corrects = task.operation is Operation.RECTIFY
-    shown = tuple(said.found if change.field in rectifies else 0 for change in task.changes) if corrects else None
-    return Receipt(task.task_id, TaskOutcome.AMENDED, found=said.found, changed=said.changed, corrected=shown)
+    shown = tuple(reply.found if change.field in rectifies else 0 for change in task.changes) if corrects else None
+    return Receipt(task.task_id, TaskOutcome.AMENDED, found=reply.found, changed=reply.changed, corrected=shown)
 
 
-def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask | Failed:
+def _reply(task: Task, operation: BusOperation) -> TaskReply | SendCommand | RoundFailed:
     command = command_id(task.task_id, operation, task.round)
     stored = task.progress.get(progress_key(operation))
     if stored is not None:
@@ -223,9 +225,9 @@ def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask | Failed:
             return failed(task, AnswerMalformed(malformed), cast("int", task.progress.get("found", 0)))
     match task.progress.get("asked"):
         case {"command": asked, "times": int(times)} if asked == str(command):
-            return Ask(operation, command, times)
+            return SendCommand(operation, command, times)
         case _:
-            return Ask(operation, command, 0)
+            return SendCommand(operation, command, 0)
 
 
 def _refusal(task: Task, reply: TaskReply, settings: BusSettings) -> Refused:
@@ -255,7 +257,7 @@ class BusAdapter:
         token_key: bytes,
         clock: Clock,
         uploads: Uploads,
-        held: frozenset[str] = frozenset(),
+        categories: frozenset[str] = frozenset(),
     ) -> None:
         self._system = system
         self._needs = needs
@@ -264,21 +266,23 @@ class BusAdapter:
         self._token_key = token_key
         self._clock = clock
         self._uploads = uploads
-        self._held = held
+        self._held = categories
 
     @cached_property
     def can(self) -> Capabilities:
         """States what its table says that the team does; the rest is a task for a person."""
-        said = self._settings
+        settings = self._settings
         return Capabilities(
-            operations=said.worked,
+            operations=settings.worked,
             one_flag=True,
-            asks_before_marketing=said.asks_before_marketing,
-            tenants=None if said.tenants else frozenset(),
-            legend=dict.fromkeys(self._held, said.explain),
-            heeds_periods=said.periods,
-            may_refuse=bool(said.reasons or said.grounds),  # then it is asked before anything is erased anywhere
-            lacks={"unexplained": sorted(said.shown - said.explain.keys() - meant_by_name())},
+            asks_before_marketing=settings.asks_before_marketing,
+            tenants=None if settings.tenants else frozenset(),
+            legend=dict.fromkeys(self._held, settings.explain),
+            respects_periods=settings.periods,
+            may_refuse=bool(
+                settings.reasons or settings.grounds
+            ),  # then it is asked before anything is erased anywhere
+            missing_declarations={"unexplained": sorted(settings.shown - settings.explain.keys() - meant_by_name())},
         )
 
     async def close(self) -> None:
@@ -291,7 +295,7 @@ class BusAdapter:
         """
         corrects = self._settings.rectifies
         asked = [t for t in tasks if not t.changes or any(change.field in corrects for change in t.changes)]
-        results = dict(zip((t.task_id for t in asked), await self._go_on(asked, save_progress), strict=True))
+        results = dict(zip((t.task_id for t in asked), await self._next_steps(asked, save_progress), strict=True))
         return [self._by_hand(t, results.get(t.task_id) or Receipt(t.task_id, TaskOutcome.NOT_HELD)) for t in tasks]
 
     erase = export = plan = amend = ask
@@ -299,20 +303,20 @@ class BusAdapter:
     def _by_hand(self, task: Task, result: Result) -> Result:
         """The person's task where the team's rows have a field that is to be corrected, and its table no way to."""
         names = {change.field for change in task.changes} | {change.field.rpartition(".")[2] for change in task.changes}
-        held = sorted(names & self._settings.shown)
-        if not held or not isinstance(result, Receipt) or result.outcome is not TaskOutcome.NOT_HELD:
+        fields = sorted(names & self._settings.shown)
+        if not fields or not isinstance(result, Receipt) or result.outcome is not TaskOutcome.NOT_HELD:
             return result
         return NotSupported(
-            f"{self._system} has {', '.join(held)} in its rows and does not correct it: have the team correct what is"
+            f"{self._system} has {', '.join(fields)} in its rows and does not correct it: have the team correct what is"
             " theirs, and enter what was done"
         )
 
-    async def _go_on(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+    async def _next_steps(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         today = self._clock.now().date()
-        steps = [(task, await self._taken(task, self._step(task, today))) for task in tasks]
-        if notes := {task.task_id: step.noted for task, step in steps if isinstance(step, Ask | Failed)}:
+        steps = [(task, await self._received_copy(task, self._step(task, today))) for task in tasks]
+        if notes := {task.task_id: step.noted for task, step in steps if isinstance(step, SendCommand | RoundFailed)}:
             await save_progress(notes)
-        asks = [(task, step) for task, step in steps if isinstance(step, Ask)]
+        asks = [(task, step) for task, step in steps if isinstance(step, SendCommand)]
         exports = {step.command: task.subject_ref for task, step in asks if step.operation is Operation.EXPORT}
         if exports:
             await self._uploads.expect(self._system, exports)
@@ -324,14 +328,14 @@ class BusAdapter:
                 away = Unavailable(f"the bus did not take the tasks of {self._system}: {error.code}")
         return [self._result(task, step, away) for task, step in steps]
 
-    def _step(self, task: Task, today: date) -> Step:
-        if task.marked:  # its mark says not whose it is
+    def _step(self, task: Task, today: date) -> NextStep:
+        if task.removes_marked_only:  # its mark says not whose it is
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
         return next_step(task, self._settings, today, self._held)
 
-    async def _taken(self, task: Task, step: Step) -> Ask | Receipt | NotSearched | Failed:
+    async def _received_copy(self, task: Task, step: NextStep) -> SendCommand | Receipt | NotSearched | RoundFailed:
         """The receipt of a copy, where that is what comes next; one that never came is a person's to ask for again."""
-        if not isinstance(step, Take):
+        if not isinstance(step, ReadUpload):
             return step
         uploaded = (await self._uploads.take([step.command])).get(step.command)
         try:
@@ -341,17 +345,19 @@ class BusAdapter:
         counts, n = Counter(each.category for each in records), len(records)
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=records)
 
-    def _result(self, task: Task, step: Ask | Receipt | NotSearched | Failed, away: Unavailable | None) -> Result:
+    def _result(
+        self, task: Task, step: SendCommand | Receipt | NotSearched | RoundFailed, away: Unavailable | None
+    ) -> Result:
         match step:
             case Receipt() | NotSearched():
                 return step
-            case Failed(failure=failure):
+            case RoundFailed(failure=failure):
                 return failure
-            case Ask(asked_before=times):
+            case SendCommand(asked_before=times):
                 pause = min(self._settings.ask_again_s * 2 ** min(times, 32), self._settings.ask_again_max_s)
                 return away or Pending(task.task_id, timedelta(seconds=pause))
 
-    def _message(self, task: Task, ask: Ask) -> Message:
+    def _message(self, task: Task, ask: SendCommand) -> Message:
         now = self._clock.now()
         token = IdentityToken(
             task_id=task.task_id,
@@ -366,7 +372,7 @@ class BusAdapter:
             fields=self._settings.rectifies if task.operation is Operation.RECTIFY else frozenset(),
         )
         looks_after = ask.operation is Operation.LOCATE and task.operation in AMENDING
-        said = TaskRequested(
+        command = TaskRequested(
             command_id=ask.command,
             task_id=task.task_id,
             request_id=task.request_id,
@@ -380,7 +386,7 @@ class BusAdapter:
         headers = {
             "ce_specversion": "1.0",
             "ce_id": str(ask.command),
-            "ce_type": said.type,
+            "ce_type": command.type,
             "ce_source": f"/dsr/{FULFILLED_BY[task.operation]}",
             "ce_time": now.isoformat(),
             "content-type": "application/json",
@@ -388,5 +394,5 @@ class BusAdapter:
         inject(headers)
         key = str(task.request_id).encode()
         # A team that knows of no tenant, or of no change in place, must not be surprised by it.
-        unsaid = {*(() if self._settings.tenants else ("tenant",)), *(() if looks_after else ("after",))}
-        return Message(tasks_topic(self._system), key, said.model_dump_json(exclude=unsaid).encode(), headers)
+        excluded = {*(() if self._settings.tenants else ("tenant",)), *(() if looks_after else ("after",))}
+        return Message(tasks_topic(self._system), key, command.model_dump_json(exclude=excluded).encode(), headers)

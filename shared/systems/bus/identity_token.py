@@ -67,8 +67,8 @@ class IdentityToken(BaseModel):
 
 def issue(token: IdentityToken, key: bytes, now: datetime) -> str:
     """The token as it travels, encrypted with the keyring's 32 bytes for it; safe in a header."""
-    said = token.model_dump_json(by_alias=True)
-    return _fernet(key).encrypt_at_time(said.encode(), int(now.timestamp())).decode()
+    content = token.model_dump_json(by_alias=True)
+    return _fernet(key).encrypt_at_time(content.encode(), int(now.timestamp())).decode()
 
 
 def verify(token: str, key: bytes, now: datetime) -> IdentityToken:

@@ -72,10 +72,10 @@ class ReplyOutcome(StrEnum):
     REFUSED = Refused.code
 
 
-_ALWAYS = {ReplyOutcome.NO_MATCH, ReplyOutcome.REFUSED}
-_SEARCHING = _ALWAYS | {ReplyOutcome.NOT_SEARCHED}
+_COMMON_OUTCOMES = {ReplyOutcome.NO_MATCH, ReplyOutcome.REFUSED}
+_SEARCHING = _COMMON_OUTCOMES | {ReplyOutcome.NOT_SEARCHED}
 _ANSWERS: Mapping[Operation, set[ReplyOutcome]] = {
-    Operation.LOCATE: _ALWAYS | {ReplyOutcome.LOCATED},
+    Operation.LOCATE: _COMMON_OUTCOMES | {ReplyOutcome.LOCATED},
     Operation.ERASE: _SEARCHING | {ReplyOutcome.ERASED, ReplyOutcome.RETAINED},
     Operation.EXPORT: _SEARCHING | {ReplyOutcome.EXPORTED},
     Operation.RECTIFY: _SEARCHING | {ReplyOutcome.AMENDED, ReplyOutcome.NOT_HELD},
@@ -128,18 +128,18 @@ class TaskReply(_Message):
         return self
 
 
-def _nothing(said: TaskReply) -> bool:
-    return not (said.found or said.changed or said.remaining)
+def _has_no_rows(reply: TaskReply) -> bool:
+    return not (reply.found or reply.changed or reply.remaining)
 
 
-def _unchanged(said: TaskReply) -> bool:
-    return bool(said.found) and not said.changed and said.remaining <= said.found
+def _unchanged(reply: TaskReply) -> bool:
+    return bool(reply.found) and not reply.changed and reply.remaining <= reply.found
 
 
 _ADDING_UP = {ReplyOutcome.ERASED, ReplyOutcome.RETAINED}
 _NEEDS: Mapping[ReplyOutcome, tuple[Callable[[TaskReply], bool], str]] = {
-    ReplyOutcome.NO_MATCH: (_nothing, "says that nothing was found, changed or left"),
-    ReplyOutcome.NOT_HELD: (_nothing, "says that nothing was found, changed or left"),
+    ReplyOutcome.NO_MATCH: (_has_no_rows, "says that nothing was found, changed or left"),
+    ReplyOutcome.NOT_HELD: (_has_no_rows, "says that nothing was found, changed or left"),
     ReplyOutcome.ERASED: (lambda r: bool(r.found) and not r.remaining, "needs found above 0 and remaining 0"),
     ReplyOutcome.LOCATED: (_unchanged, "needs found above 0, no more than that remaining, and changed 0"),
     ReplyOutcome.EXPORTED: (
@@ -156,7 +156,7 @@ _NEEDS: Mapping[ReplyOutcome, tuple[Callable[[TaskReply], bool], str]] = {
         "needs a ground and remaining above 0",
     ),
     ReplyOutcome.NOT_SEARCHED: (
-        lambda r: _nothing(r) and r.reason in set(Unsearched),
+        lambda r: _has_no_rows(r) and r.reason in set(Unsearched),
         f"needs counts of 0 and a reason: {' or '.join(Unsearched)}",
     ),
     ReplyOutcome.REFUSED: (lambda r: r.reason is not None, "needs a reason"),
@@ -223,13 +223,13 @@ def parse_reply(value: bytes | None) -> TaskReply:
 def answered_by(value: bytes | None) -> tuple[UUID, UUID] | None:
     """The task and the command that a malformed reply names, if it names them."""
     try:
-        named = _Answered.model_validate_json(value or b"")
+        named = _NamedCommand.model_validate_json(value or b"")
     except ValidationError:
         return None
     return named.task_id, named.command_id
 
 
-class _Answered(BaseModel):
+class _NamedCommand(BaseModel):
     task_id: UUID
     command_id: UUID
 

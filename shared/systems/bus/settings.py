@@ -9,7 +9,7 @@ from shared.domain.operations import Limit, Operation
 from shared.systems.bus.messages import Word
 from shared.systems.contract import Task
 
-Declared = Literal[
+DeclaredOperation = Literal[
     Operation.ERASE, Operation.EXPORT, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS, Operation.PLAN
 ]
 Correctable = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)]
@@ -24,7 +24,7 @@ class BusSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     adapter: Literal["bus"] = "bus"
-    operations: frozenset[Declared] = Field(
+    operations: frozenset[DeclaredOperation] = Field(
         default=frozenset({Operation.ERASE}),
         min_length=1,
         description="what the team does: erase, export, rectify, restrict (and lift), suppress; a person does the rest."

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Val
 
 from shared.domain.errors import AnswerMalformed, DsrError, Misconfigured, WrongPersonMatch
 from shared.domain.identities import LONGEST, IdentityType
-from shared.domain.release import Match, Named, spelled
+from shared.domain.release import IdentityKey, Match, spelled
 from shared.systems.bus.settings import SHOWN, BusSettings
 from shared.systems.contract import CopiedRecord, Task
 from shared.systems.http_client import is_deeper
@@ -40,7 +40,7 @@ class FoundBy(_Strict):
     tenant: Annotated[str, Field(max_length=64)] | None = None
 
 
-class Row(_Strict):
+class UploadedRow(_Strict):
     """One row of a copy: its ``category`` is one of the table's, each field of ``data`` has a class there.
 
     ``source``: what the team calls the place; ``portable``: the subject has provided it, under consent or contract
@@ -66,7 +66,7 @@ class TaskResult(_Strict):
     """The copy for one command, ``export``; uploaded before the reply, once: the same again changes nothing."""
 
     command_id: UUID
-    records: Annotated[tuple[Row, ...], Field(min_length=1, max_length=MOST_ROWS)]
+    records: Annotated[tuple[UploadedRow, ...], Field(min_length=1, max_length=MOST_ROWS)]
 
     def sealed(self) -> bytes:
         """The rows as they are kept in the vault."""
@@ -109,11 +109,11 @@ def read_result(body: bytes) -> TaskResult:
 
 
 def records_of(
-    task: Task, uploaded: bytes | None, found: int, settings: BusSettings, held: frozenset[str]
+    task: Task, uploaded: bytes | None, found: int, settings: BusSettings, categories: frozenset[str]
 ) -> list[CopiedRecord]:
     """Returns the rows of a copy, without fields that the subject is not shown.
 
-    ``held``: the categories that the downstreams file declares for the system.
+    ``categories``: the categories that the downstreams file declares for the system.
 
     Raises:
         AnswerMalformed: nothing was uploaded, or the upload differs from the reply or the declaration
@@ -121,20 +121,22 @@ def records_of(
     """
     if not uploaded:
         raise AnswerMalformed(f"{task.system} says exported, and has uploaded nothing for that command")
-    rows = [Row.model_validate(each, strict=False) for each in orjson.loads(uploaded)]
+    rows = [UploadedRow.model_validate(each, strict=False) for each in orjson.loads(uploaded)]
     if len(rows) != found:
         raise AnswerMalformed(f"{task.system} says that it exported {found:,} rows, and has uploaded {len(rows):,}")
-    if any(row.category not in held for row in rows):
+    if any(row.category not in categories for row in rows):
         raise AnswerMalformed(f"{task.system} has uploaded rows of a category that its table does not list")
     if any(row.data.keys() - settings.fields.keys() for row in rows):
         raise AnswerMalformed(f"{task.system} has uploaded fields that its table gives no class")
-    theirs = {(each.type.value, each.value) for each in task.identities}
-    if any(theirs.isdisjoint(spelled(each.type, each.value) for each in row.matched) for row in rows):
+    identities = {(each.type.value, each.value) for each in task.identities}
+    if any(identities.isdisjoint(spelled(each.type, each.value) for each in row.matched) for row in rows):
         raise WrongPersonMatch(
             f"{task.system} has uploaded rows in which the subject is not found; nothing was handed out"
         )
-    known = {kind for kind, _ in theirs}
-    if any(not theirs.issuperset(named for named in _named(row, settings) if named[0] in known) for row in rows):
+    known = {kind for kind, _ in identities}
+    if any(
+        not identities.issuperset(named for named in _identities_in(row, settings) if named[0] in known) for row in rows
+    ):
         raise WrongPersonMatch(
             f"{task.system} has uploaded rows that name another person than the subject, by what is not known as"
             " theirs; nothing was handed out"
@@ -142,7 +144,7 @@ def records_of(
     return [_record(task.system, row, settings.shown) for row in rows]
 
 
-def _named(row: Row, settings: BusSettings) -> Iterator[Named]:
+def _identities_in(row: UploadedRow, settings: BusSettings) -> Iterator[IdentityKey]:
     """Yields the identities in a row and in its shown fields; free text is not read."""
     yield from (spelled(each.type, each.value) for each in row.matched if each.type is not IdentityType.NAME)
     for name, value in row.data.items():
@@ -160,8 +162,8 @@ def _texts(value: JsonValue) -> Iterator[str]:
             yield from (text for pair in value.items() for each in pair for text in _texts(each))
 
 
-def _spelled_out(text: str) -> Iterator[Named]:
-    """An address, a SIP user or a number with its country that a text is."""
+def _spelled_out(text: str) -> Iterator[IdentityKey]:
+    """Yields the e-mail address, SIP user or international number that a text is."""
     kind = (
         IdentityType.SIP_URI
         if text.strip().lower().startswith(("sip:", "sips:"))
@@ -175,7 +177,7 @@ def _spelled_out(text: str) -> Iterator[Named]:
         yield named
 
 
-def _record(system: str, row: Row, shown: frozenset[str]) -> CopiedRecord:
+def _record(system: str, row: UploadedRow, shown: frozenset[str]) -> CopiedRecord:
     matched = tuple(Match(each.type.value, each.value, each.at, each.tenant) for each in row.matched)
     data = {name: value for name, value in row.data.items() if name in shown}
     return CopiedRecord(row.category, f"{system}.{row.source}", data, row.portable, matched)
@@ -183,6 +185,6 @@ def _record(system: str, row: Row, shown: frozenset[str]) -> CopiedRecord:
 
 def _place(location: Sequence[int | str]) -> str:
     """The place of a fault, by the names that the message has; any other name came from outside."""
-    known = {*TaskResult.model_fields, *Row.model_fields, *FoundBy.model_fields}
+    known = {*TaskResult.model_fields, *UploadedRow.model_fields, *FoundBy.model_fields}
     named = (str(part) if isinstance(part, int) or part in known else "a field that is none" for part in location)
     return ".".join(named) or "the result"

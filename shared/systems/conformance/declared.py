@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from shared.domain.operations import Change
 
-_Word = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
+_Argument = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -15,7 +15,7 @@ class _Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Way(_Declared):
+class SeedMethod(_Declared):
     """Seeds or cleans the system, in one of these ways.
 
     ``command``: run without a shell, with the person as JSON on standard input; it prints the number of rows made, or
@@ -23,8 +23,8 @@ class Way(_Declared):
     ``{account_id}``, ``{sip_uri}``, ``{name}`` and ``{key}``.
     """
 
-    command: tuple[_Word, ...] = Field(default=(), description="a program and its arguments")
-    sql: tuple[_Word, ...] = Field(default=(), description="statements, with {email} and so on for values")
+    command: tuple[_Argument, ...] = Field(default=(), description="a program and its arguments")
+    sql: tuple[_Argument, ...] = Field(default=(), description="statements, with {email} and so on for values")
     dsn_env: Variable | None = Field(default=None, description="of whom they are run as, if not as our own user")
 
     @model_validator(mode="after")
@@ -38,7 +38,7 @@ class Correction(_Declared):
     """A field that is corrected, and its new value."""
 
     field: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)]
-    asserted: _Word
+    asserted: _Argument
 
     @property
     def change(self) -> Change:
@@ -49,11 +49,13 @@ class Correction(_Declared):
 class Conformance(_Declared):
     """Configures ``dsr conformance`` for a system."""
 
-    seed: Way = Field(description="lets the system hold something about an invented person")
-    shared: Way | None = Field(
+    seed: SeedMethod = Field(description="lets the system hold something about an invented person")
+    shared: SeedMethod | None = Field(
         default=None, description="lets it hold a row of two people: the other is {other_email} and so on"
     )
-    sweep: Way | None = Field(default=None, description="removes all whose {key} begins so, when a run has ended")
+    sweep: SeedMethod | None = Field(
+        default=None, description="removes all whose {key} begins so, when a run has ended"
+    )
     rectify: Correction | None = Field(default=None, description="a field to correct, such as name, and its new value")
     within_s: float = Field(
         default=120, gt=0, le=86_400, description="how long a task may take, and what is erased to go"

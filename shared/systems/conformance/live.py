@@ -15,15 +15,24 @@ from pydantic import JsonValue
 from shared.domain.errors import Misconfigured, Refused, Unavailable
 from shared.domain.operations import Operation
 from shared.systems.bus.adapter import BusAdapter
-from shared.systems.conformance.checks import CHECKS, PREFIX, Finding, Findings, Person, Trial, Word, run
-from shared.systems.conformance.declared import Conformance, Way
+from shared.systems.conformance.checks import (
+    CHECKS,
+    PREFIX,
+    CheckContext,
+    CheckResult,
+    CheckResults,
+    TestPerson,
+    Verdict,
+    run,
+)
+from shared.systems.conformance.declared import Conformance, SeedMethod
 from shared.systems.contract import Task
 from shared.systems.downstream import Downstream
 from shared.systems.registry import Downstreams, Wiring
 from shared.systems.sql.mariadb import Address, opened, translated
 from shared.systems.sql.server import is_mariadb
 
-_NAMED = re.compile(r"\{((?:other_)?(?:key|email|phone|account_id|sip_uri|name))\}")
+_PARAMETER = re.compile(r"\{((?:other_)?(?:key|email|phone|account_id|sip_uri|name))\}")
 _SECONDS = 60.0
 
 
@@ -31,10 +40,10 @@ class SeedFailed(Misconfigured):
     """The declared way to fill the system did not work."""
 
 
-class Seeding:
+class Seeder:
     """Seeds one person after another by a declared way, or two whose names are prefixed with ``other_``."""
 
-    def __init__(self, where: str, way: Way, environment: Mapping[str, str], dsn_env: str | None = None) -> None:
+    def __init__(self, where: str, way: SeedMethod, environment: Mapping[str, str], dsn_env: str | None = None) -> None:
         self._where = where
         self._way = way
         self._environment = environment
@@ -61,13 +70,13 @@ class Seeding:
         except OSError as error:
             raise SeedFailed(f"{self._where}: {self._way.command[0]}: {error.strerror}") from None
         try:
-            said, _ = await process.communicate(orjson.dumps(dict(values)))
+            output, _ = await process.communicate(orjson.dumps(dict(values)))
         finally:
             if process.returncode is None:
                 process.kill()
         if process.returncode:
             raise SeedFailed(f"{self._where}: {self._way.command[0]} ended with status {process.returncode}")
-        text = said.decode(errors="replace").strip()
+        text = output.decode(errors="replace").strip()
         return int(text) if text.isdecimal() and text.isascii() else None
 
     async def _sql(self, values: Mapping[str, str]) -> int:
@@ -98,8 +107,8 @@ class Seeding:
                 try:
                     async with connection.transaction():
                         for statement in self._way.sql:
-                            query = _NAMED.sub("?", statement)
-                            await connection.execute(query, *(values[name] for name in _NAMED.findall(statement)))
+                            query = _PARAMETER.sub("?", statement)
+                            await connection.execute(query, *(values[name] for name in _PARAMETER.findall(statement)))
                 finally:
                     await connection.close()
         except Refused as refused:
@@ -108,32 +117,32 @@ class Seeding:
 
 def _bound(statement: str, values: Mapping[str, str]) -> tuple[str, ...]:
     """A statement with parameters in the place of what it names, and those."""
-    names = list(dict.fromkeys(_NAMED.findall(statement)))
-    query = _NAMED.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
+    names = list(dict.fromkeys(_PARAMETER.findall(statement)))
+    query = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
     return (query, *(values[name] for name in names))
 
 
 @dataclass
-class Live:
+class LiveSystem:
     """A system that is running somewhere, filled as its table declares."""
 
     downstream: Downstream
-    seeding: Seeding | None = None
-    sharing: Seeding | None = None
+    seeding: Seeder | None = None
+    sharing: Seeder | None = None
 
-    async def put(self, person: Person, rows: int) -> int | None:
+    async def put(self, person: TestPerson, rows: int) -> int | None:
         """Seeds the system; the file decides how many rows, so the number wanted is ignored."""
         del rows
         return await self.seeding.run(person.values) if self.seeding else None
 
-    async def share(self, person: Person, other: Person) -> bool:
+    async def share(self, person: TestPerson, other: TestPerson) -> bool:
         """Fills it with what both are in, if the file says how."""
         if self.sharing is None:
             return False
         await self.sharing.run(person.values | {f"other_{name}": value for name, value in other.values.items()})
         return True
 
-    async def held(self, person: Person) -> int | None:
+    async def held(self, person: TestPerson) -> int | None:
         """Returns None: only the system's answers are known."""
         del person
         return None  # unknown
@@ -147,16 +156,16 @@ class Live:
         await asyncio.sleep(delay.total_seconds())
 
 
-MakeLive = Callable[..., Live]
-"""Makes of a system, and of the ways to fill it, one under examination, as ``Live`` does."""
+MakeLiveSystem = Callable[..., LiveSystem]
+"""Makes of a system, and of the ways to fill it, one under examination, as ``LiveSystem`` does."""
 
 
 async def examine(
     path: Path,
     wiring: Wiring,
     names: Sequence[str] = (),
-    on_the_bus: MakeLive | None = None,
-) -> dict[str, Findings]:
+    on_the_bus: MakeLiveSystem | None = None,
+) -> dict[str, CheckResults]:
     """Returns the results of every check on every enabled system, or on these.
 
     ``on_the_bus``: reaches teams on the bus, on a running platform.
@@ -170,7 +179,7 @@ async def examine(
         chosen = [loaded.get(name) for name in names] or list(loaded.all)
         found = {}
         for each in chosen:
-            made = on_the_bus if isinstance(each.adapter, BusAdapter) else Live
+            made = on_the_bus if isinstance(each.adapter, BusAdapter) else LiveSystem
             found[each.name] = await _examine(path, each, wiring, made) if made else _ON_THE_BUS
         return found
     finally:
@@ -184,40 +193,42 @@ async def sweep(path: Path, wiring: Wiring) -> list[str]:
     swept = []
     for each in loaded.all:
         if each.conformance and each.conformance.sweep:
-            await _way(path, each, "sweep", wiring).run(_by_prefix(PREFIX))
+            await _seed_method(path, each, "sweep", wiring).run(_by_prefix(PREFIX))
             swept.append(each.name)
     return swept
 
 
-async def _examine(path: Path, system: Downstream, wiring: Wiring, made: MakeLive) -> Findings:
+async def _examine(path: Path, system: Downstream, wiring: Wiring, made: MakeLiveSystem) -> CheckResults:
     declared = system.conformance
     if declared is None:
-        return _all(Word.SKIPPED, f"write [{system.name}.conformance] in {path.name}: how test subjects come into it")
+        return _all(
+            Verdict.SKIPPED, f"write [{system.name}.conformance] in {path.name}: how test subjects come into it"
+        )
     trial = _trial(path, system, declared, wiring, made)
     try:
         return {name: await run(check, trial) for name, check in CHECKS.items()}
     finally:
-        await _leave_nothing(path, trial, declared, wiring)
+        await _remove_people(path, trial, declared, wiring)
 
 
-def _trial(path: Path, system: Downstream, declared: Conformance, wiring: Wiring, made: MakeLive) -> Trial:
-    sharing = _way(path, system, "shared", wiring) if declared.shared else None
-    live = made(system, _way(path, system, "seed", wiring), sharing)
-    return Trial(live, change=declared.change, patience=declared.within)
+def _trial(path: Path, system: Downstream, declared: Conformance, wiring: Wiring, made: MakeLiveSystem) -> CheckContext:
+    sharing = _seed_method(path, system, "shared", wiring) if declared.shared else None
+    live = made(system, _seed_method(path, system, "seed", wiring), sharing)
+    return CheckContext(live, change=declared.change, patience=declared.within)
 
 
-async def _leave_nothing(path: Path, trial: Trial, declared: Conformance, wiring: Wiring) -> None:
+async def _remove_people(path: Path, trial: CheckContext, declared: Conformance, wiring: Wiring) -> None:
     """Removes everybody of this run: in the declared way, else by erasing them, as far as that works."""
     if declared.sweep:
-        await _way(path, trial.system, "sweep", wiring).run(_by_prefix(trial.people.prefix))
+        await _seed_method(path, trial.system, "sweep", wiring).run(_by_prefix(trial.people.prefix))
     elif trial.can(Operation.ERASE):
         for person in trial.people.made:
             await trial.ask(Operation.ERASE, person)
 
 
-def _way(path: Path, system: Downstream, what: str, wiring: Wiring) -> Seeding:
+def _seed_method(path: Path, system: Downstream, what: str, wiring: Wiring) -> Seeder:
     where = f"{path}: [{system.name}.conformance] {what}"
-    return Seeding(
+    return Seeder(
         where, getattr(system.conformance, what), wiring.environment, getattr(system.settings, "dsn_env", None)
     )
 
@@ -226,10 +237,10 @@ def _by_prefix(prefix: str) -> dict[str, str]:
     return dict.fromkeys(("key", "email", "phone", "account_id", "sip_uri", "name"), prefix)
 
 
-def _all(word: Word, reason: str) -> Findings:
-    return dict.fromkeys(CHECKS, Finding(word, reason))
+def _all(word: Verdict, reason: str) -> CheckResults:
+    return dict.fromkeys(CHECKS, CheckResult(word, reason))
 
 
 _ON_THE_BUS = _all(
-    Word.UNKNOWN, "its tasks need the platform around them: run this with its settings, as .local/up/dsr conformance"
+    Verdict.UNKNOWN, "its tasks need the platform around them: run this with its settings, as .local/up/dsr conformance"
 )

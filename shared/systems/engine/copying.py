@@ -13,12 +13,12 @@ from pydantic import JsonValue
 from shared.domain.policy import Other, Policy
 from shared.domain.release import ASSIGNED, LEFT, WITHHELD, Match
 from shared.systems.contract import CopiedRecord
-from shared.systems.engine.ownership import Mine, as_utc
-from shared.systems.engine.records import ABSENT, Field, Party, Record, Shape, Span
+from shared.systems.engine.ownership import OwnedRecord, as_utc
+from shared.systems.engine.records import ABSENT, NumberPeriod, PartyRole, Record, RecordField, Shape
 
 STATEMENT: Final = "statement"
 """Field name of the subject's own statement."""
-_LEAST: Final = 6
+_SHORTEST: Final = 6
 """Fewest base64 characters that count as a value."""
 _INSTANT: Final = timedelta(microseconds=1)
 
@@ -30,23 +30,23 @@ class Copies:
     (Art. 20).
     """
 
-    def __init__(self, system: str, policy: Policy, left: Sequence[Span] = ()) -> None:
+    def __init__(self, system: str, policy: Policy, kept_periods: Sequence[NumberPeriod] = ()) -> None:
         self._system, self._policy = system, policy
-        self._left: defaultdict[str, list[Span]] = defaultdict(list)
-        for span in left:
-            self._left[span.number].append(span)
-        self._layouts: dict[tuple[str, frozenset[Party], frozenset[tuple[str, Other]]], _Layout] = {}
+        self._kept_periods: defaultdict[str, list[NumberPeriod]] = defaultdict(list)
+        for span in kept_periods:
+            self._kept_periods[span.number].append(span)
+        self._layouts: dict[tuple[str, frozenset[PartyRole], frozenset[tuple[str, Other]]], _Layout] = {}
 
-    def record(self, mine: Mine) -> CopiedRecord:
+    def record(self, owned: OwnedRecord) -> CopiedRecord:
         """Returns one record as its subject sees it."""
-        record, shape, data = mine.record, mine.record.shape, mine.record.data or ()
+        record, shape, data = owned.record, owned.record.shape, owned.record.data or ()
         redacts = self._policy.redacts(shape.category)
-        others = _hidden(shape, data, mine.parties, redacts) if shape.parties else {}
-        met = (shape.place, frozenset(mine.parties), frozenset(others.items()))
-        if (layout := self._layouts.get(met)) is None:
-            layout = self._layouts[met] = _layout(shape, mine.parties, others, redacts)
+        others = _hidden(shape, data, owned.parties, redacts) if shape.parties else {}
+        pattern = (shape.place, frozenset(owned.parties), frozenset(others.items()))
+        if (layout := self._layouts.get(pattern)) is None:
+            layout = self._layouts[pattern] = _layout(shape, owned.parties, others, redacts)
         shown: dict[str, JsonValue] = {
-            each.label: WITHHELD if withheld else each.readable(_dialled(data, each, position))
+            each.label: WITHHELD if withheld else each.readable(_dialled_number(data, each, position))
             for position, each, withheld in layout.shown
             if data[position] is not ABSENT
         }
@@ -57,33 +57,35 @@ class Copies:
             hidden = (
                 dict.fromkeys((label for label, value in shown.items() if value == WITHHELD), Other.WITHHELD) | hidden
             )
-        if said := "\n".join(_statements(mine)):
-            shown[STATEMENT] = said
-        left = is_left(mine, self._left)
+        if statements := "\n".join(_statements(owned)):
+            shown[STATEMENT] = statements
+        kept = is_kept_by_rule(owned, self._kept_periods)
         return CopiedRecord(
-            *(shape.category, f"{self._system}.{shape.place}", shown, layout.portable and not left, matches(mine)),
-            *(layout.not_provided if not left else (), _anchors(record), {LEFT: True} if left else {}, hidden),
+            *(shape.category, f"{self._system}.{shape.place}", shown, layout.portable and not kept, matches(owned)),
+            *(layout.not_provided if not kept else (), _anchors(record), {LEFT: True} if kept else {}, hidden),
         )
 
 
-def is_left(mine: Mine, left: Mapping[str, Sequence[Span]]) -> bool:
+def is_kept_by_rule(owned: OwnedRecord, kept_periods: Mapping[str, Sequence[NumberPeriod]]) -> bool:
     """Whether an erasure kept a record for a rule only, so that it must not be written again."""
-    record, shape = mine.record, mine.record.shape
+    record, shape = owned.record, owned.record.shape
     if record.flags[2]:
         return True
-    if not left or record.at is None or shape.clock is None or shape.keeps is None:
+    if not kept_periods or record.at is None or shape.clock is None or shape.kept_fields is None:
         return False
     at = as_utc(record.at, shape.clock.zone)
-    named = zip(shape.holders, record.holders, strict=True)
-    theirs = (value for holder, value in named if value is not None and holder.finds and holder.party in mine.parties)
-    return any(s.since <= at < s.until for v in theirs for s in left.get(v, ()) if s.since and s.until)
+    holders = zip(shape.holders, record.holders, strict=True)
+    values = (
+        value for holder, value in holders if value is not None and holder.finds and holder.party in owned.parties
+    )
+    return any(s.since <= at < s.until for v in values for s in kept_periods.get(v, ()) if s.since and s.until)
 
 
-def _statements(mine: Mine) -> Iterator[str]:
-    parties = {holder.column: holder.party for holder in mine.record.shape.holders}
-    for each in mine.record.stated:
-        if parties.get(each.column) in mine.parties:
-            yield f"{each.field}: {each.said} ({each.stated_on.isoformat()})"
+def _statements(owned: OwnedRecord) -> Iterator[str]:
+    parties = {holder.column: holder.party for holder in owned.record.shape.holders}
+    for each in owned.record.stated:
+        if parties.get(each.column) in owned.parties:
+            yield f"{each.field}: {each.text} ({each.stated_on.isoformat()})"
 
 
 def _anchors(record: Record) -> Mapping[str, date]:
@@ -93,33 +95,33 @@ def _anchors(record: Record) -> Mapping[str, date]:
     return {name: as_utc(v, clock.zone) if isinstance(v, datetime) else v for name, clock, v in dated}
 
 
-def matches(mine: Mine) -> tuple[Match, ...]:
+def matches(owned: OwnedRecord) -> tuple[Match, ...]:
     """Returns every identity by which a record can be found, the subject's or not, with its time and tenant."""
-    record, shape = mine.record, mine.record.shape
+    record, shape = owned.record, owned.record.shape
     at = None if record.at is None or shape.clock is None else as_utc(record.at, shape.clock.zone)
     found = [
         Match(holder.type, value, at, _owner(record))
         for holder, value in zip(shape.holders, record.holders, strict=True)
         if holder.finds and value is not None
     ]
-    for number, end in mine.ends:
+    for number, other in owned.linked:
         link = shape.links[number]
         if link.owns:
-            led = _of(end, link.of)
-            found += [each._replace(tenant=_owner(record)) for each in led] if shape.owners is not None else led
+            linked = _linked_matches(other, link.of)
+            found += [each._replace(tenant=_owner(record)) for each in linked] if shape.owners is not None else linked
     if shape.assigns and shape.valid and (assigned := record.holders[0]):
         since, until = (as_utc(moment, shape.valid.zone) if moment else None for moment in record.valid)
         found += [Match(ASSIGNED, assigned, since), Match(ASSIGNED, assigned, until - _INSTANT if until else None)]
     return tuple(dict.fromkeys(found))
 
 
-def _of(end: Mine, of: Party) -> tuple[Match, ...]:
+def _linked_matches(end: OwnedRecord, of: PartyRole) -> tuple[Match, ...]:
     """Returns the identities of the record at the end of a link, of the party as which it leads here."""
     if of is None:
         return matches(end)
-    held = zip(end.record.shape.holders, end.record.holders, strict=True)
-    theirs = {value for h, value in held if h.party == of and value is not None}
-    return tuple(each for each in matches(end) if each.value in theirs)
+    holders = zip(end.record.shape.holders, end.record.holders, strict=True)
+    values = {value for h, value in holders if h.party == of and value is not None}
+    return tuple(each for each in matches(end) if each.value in values)
 
 
 def _owner(record: Record) -> str | None:
@@ -134,16 +136,18 @@ def _owner(record: Record) -> str | None:
 class _Layout:
     """Shown fields of a record: position, field, and whether withheld; ``hidden``: the reason by label."""
 
-    shown: list[tuple[int, Field, bool]] = field(default_factory=list)
+    shown: list[tuple[int, RecordField, bool]] = field(default_factory=list)
     hidden: dict[str, str] = field(default_factory=dict)
     portable: bool = False
     not_provided: tuple[str, ...] = ()
 
 
-def _layout(shape: Shape, mine: Collection[Party], others: Mapping[str, Other], redacts: Collection[Other]) -> _Layout:
+def _layout(
+    shape: Shape, own_parties: Collection[PartyRole], others: Mapping[str, Other], redacts: Collection[Other]
+) -> _Layout:
     layout = _Layout(portable=any(each.shown and each.portable for each in shape.fields))
     for position, each in enumerate(shape.fields):
-        own = each.party is None or each.party in mine
+        own = each.party is None or each.party in own_parties
         if not each.shown:
             continue
         if own or each.open or Other.OTHERS not in redacts:
@@ -158,12 +162,12 @@ def _layout(shape: Shape, mine: Collection[Party], others: Mapping[str, Other], 
     return layout
 
 
-def _dialled(data: Sequence[Any], each: Field, position: int) -> Any:
+def _dialled_number(data: Sequence[Any], each: RecordField, position: int) -> Any:
     return (data[each.dialled] if each.dialled is not None else None) or data[position]
 
 
 def _hidden(
-    shape: Shape, data: Sequence[Any], mine: Collection[Party], redacts: Collection[Other]
+    shape: Shape, data: Sequence[Any], owned: Collection[PartyRole], redacts: Collection[Other]
 ) -> Mapping[str, Other]:
     """Returns parties who withheld their number, or whom the subject did not deal with (Art. 15(4)).
 
@@ -171,24 +175,28 @@ def _hidden(
     """
     hidden: dict[str, Other] = {}
     for name, party in shape.parties.items():
-        if name in mine:
+        if name in owned:
             continue
-        if Other.WITHHELD in redacts and party.withheld is not None and hides(data[party.withheld], party.open_words):
+        if (
+            Other.WITHHELD in redacts
+            and party.withheld is not None
+            and hides_party(data[party.withheld], party.open_words)
+        ):
             hidden[name] = Other.WITHHELD
-        elif Other.UNCONCERNED in redacts and _is_unconcerned(shape, data, name, mine):
+        elif Other.UNCONCERNED in redacts and _is_unconcerned(shape, data, name, owned):
             hidden[name] = Other.UNCONCERNED
     return hidden
 
 
-def hides(said: object, open_words: Collection[str]) -> bool:
+def hides_party(value: object, open_words: Collection[str]) -> bool:
     """Whether privacy words of a record (RFC 3323) hide the party; unknown words do."""
-    words = re.split(r"[\s;,]+", "" if said is None else str(said).casefold())
+    words = re.split(r"[\s;,]+", "" if value is None else str(value).casefold())
     return not {word for word in words if word} <= {word.casefold() for word in open_words}
 
 
-def _is_unconcerned(shape: Shape, data: Sequence[Any], party: str, mine: Collection[Party]) -> bool:
+def _is_unconcerned(shape: Shape, data: Sequence[Any], party: str, owned: Collection[PartyRole]) -> bool:
     seen_by = shape.parties[party].seen_by
-    return seen_by is not None and not set(seen_by) & set(mine) and not _is_same(shape, data, party)
+    return seen_by is not None and not set(seen_by) & set(owned) and not _is_same(shape, data, party)
 
 
 def _is_same(shape: Shape, data: Sequence[Any], party: str) -> bool:
@@ -201,8 +209,8 @@ def _is_same(shape: Shape, data: Sequence[Any], party: str) -> bool:
 
 def _identifying(shape: Shape, data: Sequence[Any], party: str) -> list[Any]:
     placeholders = {None, *shape.parties[party].placeholders}
-    held = (value for each, value in zip(shape.fields, data, strict=True) if each.party == party and each.kind == "A")
-    return [value for value in held if value not in placeholders]
+    values = (value for each, value in zip(shape.fields, data, strict=True) if each.party == party and each.kind == "A")
+    return [value for value in values if value not in placeholders]
 
 
 def _contains(value: JsonValue, secrets: Collection[str]) -> bool:
@@ -218,4 +226,4 @@ def _forms(value: str) -> set[str]:
     plain = value.lstrip("+")
     coded = (b64encode(b"\0" * before + plain.encode()).decode().rstrip("=") for before in range(3))
     inner = (text[(0, 2, 3)[before] : -1] for before, text in enumerate(coded))
-    return {plain, plain.encode().hex(), *(text for text in inner if len(text) >= _LEAST)} - {""}
+    return {plain, plain.encode().hex(), *(text for text in inner if len(text) >= _SHORTEST)} - {""}

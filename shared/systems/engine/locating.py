@@ -9,9 +9,16 @@ from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import TaskOutcome
 from shared.systems.contract import Receipt, Result, Task
-from shared.systems.engine.claims import adopted
-from shared.systems.engine.looking import left_by_erasures, look
-from shared.systems.engine.ownership import Attribution, Mine, as_utc, identities_of, refusal, subject
+from shared.systems.engine.account_claims import identities_to_adopt
+from shared.systems.engine.finding import find_records, kept_number_periods
+from shared.systems.engine.ownership import (
+    OwnedRecord,
+    SubjectRecords,
+    as_utc,
+    party_identities,
+    refusal,
+    subject_search,
+)
 from shared.systems.engine.records import System, Unit
 
 
@@ -22,49 +29,51 @@ async def locate(system: System, unit: Unit, tasks: Sequence[Task]) -> list[Resu
     """
     known, results = {task.task_id: task for task in tasks}, dict[UUID, Result]()
     following = [*tasks]
-    for _ in range(FAR):
-        searched = [leading(task, known[task.task_id]) for task in following]
-        onward: list[Task] = []
-        for task, found in zip(following, await _look(unit, searched), strict=True):
+    for _ in range(MAX_ROUNDS):
+        searched = [identities_to_follow(task, known[task.task_id]) for task in following]
+        continuing: list[Task] = []
+        for task, found in zip(following, await _find(unit, searched), strict=True):
             if refused := refusal(found, system.limits):
                 results[task.task_id] = refused
                 continue
-            fresh = _fresh(system.name, known[task.task_id], found)
-            if fresh:
-                kept = tuple(each for each in known[task.task_id].identities if not _is_superseded(each, fresh))
-                known[task.task_id] = replace(known[task.task_id], identities=(*kept, *fresh))
-            if leading(task, known[task.task_id]).identities != found.task.identities:
-                onward.append(task)
+            new = _fresh(system.name, known[task.task_id], found)
+            if new:
+                unchanged = tuple(each for each in known[task.task_id].identities if not _is_superseded(each, new))
+                known[task.task_id] = replace(known[task.task_id], identities=(*unchanged, *new))
+            if identities_to_follow(task, known[task.task_id]).identities != found.task.identities:
+                continuing.append(task)
             else:
                 located = await _with_shared(system.name, unit, task, known[task.task_id])
                 results[task.task_id] = _located(task, located, len(found.records))
-        if not (following := onward):
+        if not (following := continuing):
             break
-    results |= {task.task_id: endless(system.name) for task in following}
+    results |= {task.task_id: endless_search(system.name) for task in following}
     return [results[task.task_id] for task in tasks]
 
 
-async def _look(unit: Unit, tasks: Sequence[Task]) -> list[Attribution]:
-    sought = [subject(task, unit.shapes) for task in tasks]
-    return await look(unit, sought, hidden=await left_by_erasures(unit, sought))
+async def _find(unit: Unit, tasks: Sequence[Task]) -> list[SubjectRecords]:
+    searches = [subject_search(task, unit.shapes) for task in tasks]
+    return await find_records(unit, searches, hidden=await kept_number_periods(unit, searches))
 
 
-def _fresh(system: str, known: Task, found: Attribution) -> list[Identity]:
+def _fresh(system: str, known: Task, found: SubjectRecords) -> list[Identity]:
     """Returns new identities of the records, judged by what was known when they were attributed."""
     yielded = (
-        each for m in found.records.values() for each in adopted(found.task, identities_of(m), _yielded(system, m))
+        each
+        for m in found.records.values()
+        for each in identities_to_adopt(found.task, party_identities(m), _yielded_identities(system, m))
     )
-    return [*dict.fromkeys(each for each in yielded if not _knows(known, each))]
+    return [*dict.fromkeys(each for each in yielded if not _is_known(known, each))]
 
 
 async def _with_shared(system: str, unit: Unit, asked: Task, known: Task) -> Task:
     """Marks yielded identities that are not followed and that other people share."""
-    unfollowed = leading(asked, known).ignored[len(asked.ignored) :]
+    unfollowed = identities_to_follow(asked, known).ignored[len(asked.ignored) :]
     if not unfollowed:
         return known
-    looked = replace(known, identities=unfollowed, ignored=known.identities)
-    [found] = await _look(unit, [looked])
-    shared = shared_by(looked, [[*_yielded(system, mine)] for mine in found.records.values()])
+    task = replace(known, identities=unfollowed, ignored=known.identities)
+    [found] = await _find(unit, [task])
+    shared = shared_identities(task, [[*_yielded_identities(system, owned)] for owned in found.records.values()])
     return replace(known, identities=tuple(replace(i, shared=True) if i in shared else i for i in known.identities))
 
 
@@ -75,9 +84,9 @@ def _located(asked: Task, known: Task, records: int) -> Receipt:
     return Receipt(asked.task_id, TaskOutcome.LOCATED, found=records, remaining=records, identities=new)
 
 
-def _yielded(system: str, mine: Mine) -> Iterator[Identity]:
+def _yielded_identities(system: str, owned: OwnedRecord) -> Iterator[Identity]:
     """Yields the identities of a record, with their period."""
-    record, clock = mine.record, mine.record.shape.valid
+    record, clock = owned.record, owned.record.shape.valid
     since, until = (as_utc(at, clock.zone) if clock and at else None for at in record.valid)
     for holder, value in zip(record.shape.holders, record.holders, strict=True):
         if not holder.yields or value is None:
@@ -92,7 +101,7 @@ def _yielded(system: str, mine: Mine) -> Iterator[Identity]:
             yield Identity(holder.type, spelled, source=system, claimed=holder.type is IdentityType.ACCOUNT_ID)
 
 
-def _knows(task: Task, identity: Identity) -> bool:
+def _is_known(task: Task, identity: Identity) -> bool:
     """Whether an identity is known; a stated account is not, since the register asks which system has found it."""
     same = (known for known in task.identities if (known.type, known.value) == (identity.type, identity.value))
     if identity.type is IdentityType.ACCOUNT_ID:
@@ -112,11 +121,11 @@ def _is_superseded(known: Identity, fresh: Sequence[Identity]) -> bool:
 _CONTACT_POINTS: Final = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
 _SEPARATING: Final = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID})
 """Identities that separate two people who share an address or a number."""
-FAR: Final = 16
+MAX_ROUNDS: Final = 16
 """Most rounds of following; more mean that records of several people are mixed up."""
 
 
-def endless(system: str) -> NotSupported:
+def endless_search(system: str) -> NotSupported:
     """Refuses a search that does not end: records lead on to more and more others."""
     return NotSupported(
         f"{system} leads from what is known of the subject to ever more addresses and accounts: look whose they are, do"
@@ -124,20 +133,20 @@ def endless(system: str) -> NotSupported:
     )
 
 
-def leading(asked: Task, known: Task) -> Task:
+def identities_to_follow(asked: Task, known: Task) -> Task:
     """Returns the task with the identities to search by; an objection follows no address found in a row.
 
     ``asked``: the original task; ``known``: the task with the identities found since.
     """
-    if asked.leads_on:
+    if asked.follows_contacts:
         return known
-    own = {(each.type, each.value) for each in asked.identities}
-    ignored = [each for each in known.identities if _leads_nowhere(each, own)]
-    left = tuple(each for each in known.identities if each not in ignored)
-    return replace(known, identities=left, ignored=(*known.ignored, *ignored))
+    original = {(each.type, each.value) for each in asked.identities}
+    ignored = [each for each in known.identities if _is_not_followed(each, original)]
+    followed = tuple(each for each in known.identities if each not in ignored)
+    return replace(known, identities=followed, ignored=(*known.ignored, *ignored))
 
 
-def shared_by(asked: Task, rows_found: Iterable[Iterable[Identity]]) -> frozenset[Identity]:
+def shared_identities(asked: Task, rows_found: Iterable[Iterable[Identity]]) -> frozenset[Identity]:
     """Returns the identities searched by that rows of other people bear too.
 
     ``rows_found``: the identities of each row. A row with an unknown account or address is another person's.
@@ -148,5 +157,5 @@ def shared_by(asked: Task, rows_found: Iterable[Iterable[Identity]]) -> frozense
     return frozenset(each for each in asked.identities if any((each.type, each.value) in row for row in others))
 
 
-def _leads_nowhere(each: Identity, own: Container[tuple[IdentityType, str]]) -> bool:
+def _is_not_followed(each: Identity, own: Container[tuple[IdentityType, str]]) -> bool:
     return each.type in _CONTACT_POINTS and (each.type, each.value) not in own

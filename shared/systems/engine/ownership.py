@@ -1,7 +1,7 @@
 """Attributes records to subjects: compares every found value again with the subject's identities; pure.
 
 A number counts for the period in which it was theirs, by the clock of the place. An account leads only to rows that
-name no other person (``claims.py``). A join attributes a record to the subject's party at its end only.
+name no other person (``account_claims.py``). A join attributes a record to the subject's party at its end only.
 """
 
 from collections import Counter, defaultdict
@@ -17,34 +17,34 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Unsearched
 from shared.domain.text import forms
 from shared.systems.contract import Task
-from shared.systems.engine import claims
-from shared.systems.engine.claims import Row, RowIdentity
+from shared.systems.engine import account_claims
+from shared.systems.engine.account_claims import PartyIdentities, RowIdentity
 from shared.systems.engine.records import (
-    Clock,
     Key,
-    Limits,
-    Moment,
-    Name,
-    Party,
+    NumberPeriod,
+    PartyRole,
     Record,
+    RecordName,
+    RecordTime,
+    RequestLimits,
     SearchKey,
     Shape,
-    Span,
-    Subject,
+    SubjectSearch,
+    TimeFormat,
 )
 
 _UTC = ZoneInfo("UTC")
 _SECOND = timedelta(seconds=1)
 _ACCOUNT = frozenset({IdentityType.ACCOUNT_ID})
-_NO_PARTIES = frozenset[Party]()
+_NO_PARTIES = frozenset[PartyRole]()
 
 
 # Search keys.
 
 
-def subject(task: Task, shapes: Sequence[Shape]) -> Subject:
+def subject_search(task: Task, shapes: Sequence[Shape]) -> SubjectSearch:
     """Returns the search keys of a task, by place."""
-    return Subject(task, {shape.place: keys for shape in shapes if (keys := _keys(task, shape))})
+    return SubjectSearch(task, {shape.place: keys for shape in shapes if (keys := _keys(task, shape))})
 
 
 def _keys(task: Task, shape: Shape) -> tuple[SearchKey, ...]:
@@ -66,7 +66,7 @@ def _keys(task: Task, shape: Shape) -> tuple[SearchKey, ...]:
     return tuple(dict.fromkeys(keys))
 
 
-def _in_own_time(identity: Identity, clock: Clock) -> tuple[Moment | None, Moment | None]:
+def _in_own_time(identity: Identity, clock: TimeFormat) -> tuple[RecordTime | None, RecordTime | None]:
     """Returns the period of an identity by the clock of a place; the shorter one in doubt."""
     since, until = identity.valid_from, identity.valid_to
     match clock.kind:
@@ -109,7 +109,7 @@ def as_utc(moment: date, zone: ZoneInfo) -> datetime:
     return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(UTC)
 
 
-def _covers(key: SearchKey, at: Moment | None) -> bool:
+def _covers(key: SearchKey, at: RecordTime | None) -> bool:
     """Whether a record's time lies in the period of a key; a record without a time lies in none."""
     if key.since is None and key.until is None:
         return True
@@ -120,122 +120,128 @@ def _covers(key: SearchKey, at: Moment | None) -> bool:
 
 
 @dataclass(slots=True)
-class Mine:
-    """A record of a subject: their parties in it, and their records that its links lead to, by number of the link.
+class OwnedRecord:
+    """A record of a subject, with their parties in it.
 
-    ``shared``: an owning link of it leads to a record of another person.
+    ``linked``: the subject's records that its links lead to, by number of the link.
+
+    ``leads_to_others``: an owning link of it leads to a record of another person.
     """
 
     record: Record
-    parties: frozenset[Party] = frozenset()
-    ends: tuple[tuple[int, "Mine"], ...] = ()
-    shared: bool = False
+    parties: frozenset[PartyRole] = frozenset()
+    linked: tuple[tuple[int, "OwnedRecord"], ...] = ()
+    leads_to_others: bool = False
 
 
 @dataclass(slots=True)
-class Attribution:
+class SubjectRecords:
     """All records of one subject in a system, by place and key."""
 
     task: Task
-    records: dict[Name, Mine] = field(default_factory=dict)
-    unproven: set[Name] = field(default_factory=set)
+    records: dict[RecordName, OwnedRecord] = field(default_factory=dict)
+    unproven: set[RecordName] = field(default_factory=set)
     """Records with an identity of the subject that the system has not proved to be theirs."""
     doubt: Refused | None = None
     """The reason that the system gives."""
 
     def counts(self) -> Counter[str]:
         """Counts the records by category."""
-        return Counter([m.record.shape.category for m in self.records.values() if not m.record.shape.facts])
+        return Counter([m.record.shape.category for m in self.records.values() if not m.record.shape.shows_states_only])
 
 
-_ABOUT: frozenset[Party] = frozenset({None})
+_ABOUT: frozenset[PartyRole] = frozenset({None})
 _Owners = Mapping[str, Sequence[tuple[int, SearchKey, bool]]]
 """Subjects by identity value: position, key, and whether the key has no period."""
 
 
-class Attributor:
+class OwnershipResolver:
     """Attributes records to subjects, page by page: records that others lead to come first.
 
     ``hidden``: numbers in periods in which an erasure left calls for another party's bill (REQ-R5); they find no one
     there.
     """
 
-    def __init__(self, subjects: Sequence[Subject], shapes: Sequence[Shape], hidden: Sequence[Span] = ()) -> None:
-        self.found = [Attribution(subject.task) for subject in subjects]
+    def __init__(
+        self, subjects: Sequence[SubjectSearch], shapes: Sequence[Shape], hidden: Sequence[NumberPeriod] = ()
+    ) -> None:
+        self.found = [SubjectRecords(subject.task) for subject in subjects]
         self._subjects = subjects
-        self._hidden: defaultdict[str, list[Span]] = defaultdict(list)
+        self._hidden: defaultdict[str, list[NumberPeriod]] = defaultdict(list)
         for span in hidden:
             self._hidden[span.number].append(span)
-        self._finders = {shape.place: self._finders_of(shape) for shape in shapes}
+        self._subjects_by_value = {shape.place: self._finders_of(shape) for shape in shapes}
         self._positions = {subject.task.task_id: position for position, subject in enumerate(subjects)}
-        self._led_to = frozenset(link.place for shape in shapes for link in shape.links)
-        self._whose: defaultdict[Name, set[int]] = defaultdict(set)
+        self._linked_places = frozenset(link.place for shape in shapes for link in shape.links)
+        self._owners: defaultdict[RecordName, set[int]] = defaultdict(set)
 
-    def _finders_of(self, shape: Shape) -> Sequence[tuple[int, frozenset[Party], _Owners]]:
+    def _finders_of(self, shape: Shape) -> Sequence[tuple[int, frozenset[PartyRole], _Owners]]:
         by_type: dict[IdentityType, dict[str, list[tuple[int, SearchKey, bool]]]] = {}
         for position, each in enumerate(self._subjects):
             for key in each.keys.get(shape.place, ()):
-                always = key.since is None and key.until is None
-                by_type.setdefault(key.type, {}).setdefault(key.value, []).append((position, key, always))
-        own = ((n, h.party, by_type[h.type]) for n, h in enumerate(shape.holders) if h.finds and h.type in by_type)
-        return [(n, frozenset({party}), known) for n, party, known in own]
+                without_period = key.since is None and key.until is None
+                by_type.setdefault(key.type, {}).setdefault(key.value, []).append((position, key, without_period))
+        finders = ((n, h.party, by_type[h.type]) for n, h in enumerate(shape.holders) if h.finds and h.type in by_type)
+        return [(n, frozenset({party}), known) for n, party, known in finders]
 
-    def add(self, page: Iterable[Record]) -> list[tuple[int, Mine]]:
+    def add(self, page: Iterable[Record]) -> list[tuple[int, OwnedRecord]]:
         """Attributes a page of records; returns those of a subject, each with the subject's position."""
-        theirs: list[tuple[int, Mine]] = []
+        own: list[tuple[int, OwnedRecord]] = []
         for record in page:  # of one person there may be 20,000
             shape = record.shape
-            if record.whose is not None:
-                theirs += self._proved(record, record.whose)
+            if record.proved_owners is not None:
+                own += self._proved(record, record.proved_owners)
                 continue
-            owners: dict[int, frozenset[Party]] = {}
-            for place, party, known in self._finders[shape.place]:
+            owners: dict[int, frozenset[PartyRole]] = {}
+            for place, party, known in self._subjects_by_value[shape.place]:
                 if (value := record.holders[place]) is None or (keys := known.get(value)) is None:
                     continue
-                for position, key, always in keys:
-                    if (always or _covers(key, record.at)) and not (self._hidden and self._hides(record, party, value)):
+                for position, key, without_period in keys:
+                    if (without_period or _covers(key, record.at)) and not (
+                        self._hidden and self._is_hidden(record, party, value)
+                    ):
                         owners[position] = party | owners[position] if position in owners else party
             if owners and shape.owners is not None:
                 owners = {position: each for position, each in owners.items() if self._is_tenants(record, position)}
-            leads = self._lead(record, owners) if record.parents else {}
-            for position in owners.keys() | leads.keys() if leads else owners:
-                mine = leads.get(position) or Mine(record, owners[position])
-                self.found[position].records[shape.place, record.key] = mine
-                if shape.place in self._led_to:
-                    self._whose[record.name].add(position)
-                theirs.append((position, mine))
-        return theirs
+            linked = self._follow_links(record, owners) if record.parents else {}
+            for position in owners.keys() | linked.keys() if linked else owners:
+                owned = linked.get(position) or OwnedRecord(record, owners[position])
+                self.found[position].records[shape.place, record.key] = owned
+                if shape.place in self._linked_places:
+                    self._owners[record.name].add(position)
+                own.append((position, owned))
+        return own
 
-    def _proved(self, record: Record, whose: Mapping[UUID, bool | Refused]) -> list[tuple[int, Mine]]:
+    def _proved(self, record: Record, proofs: Mapping[UUID, bool | Refused]) -> list[tuple[int, OwnedRecord]]:
         """Attributes a record by the proof of its system; notes it for the subjects without proof."""
-        proved: dict[int, frozenset[Party]] = {}
-        for task_id, is_theirs in whose.items():
+        proved: dict[int, frozenset[PartyRole]] = {}
+        for task_id, is_theirs in proofs.items():
             found = self.found[self._positions[task_id]]
             if is_theirs is True:
                 proved[self._positions[task_id]] = _ABOUT
             else:
                 found.unproven.add(record.name)
                 found.doubt = is_theirs or found.doubt
-        leads = self._lead(record, proved) if record.parents else {}
-        theirs = [(position, leads.get(position) or Mine(record, parties)) for position, parties in proved.items()]
-        for position, mine in theirs:
-            self.found[position].records[record.name] = mine
-            self._whose[record.name].add(position)
-        return theirs
+        linked = self._follow_links(record, proved) if record.parents else {}
+        own = [(position, linked.get(position) or OwnedRecord(record, parties)) for position, parties in proved.items()]
+        for position, owned in own:
+            self.found[position].records[record.name] = owned
+            self._owners[record.name].add(position)
+        return own
 
-    def forget(self, theirs: Iterable[tuple[int, Mine]]) -> None:
+    def forget(self, own: Iterable[tuple[int, OwnedRecord]]) -> None:
         """Drops records, except those that others may lead to, whose data are dropped."""
-        for position, mine in theirs:
-            if mine.record.shape.place in self._led_to:
-                mine.record = mine.record._replace(data=None, ref=None)
+        for position, owned in own:
+            if owned.record.shape.place in self._linked_places:
+                owned.record = owned.record._replace(data=None, ref=None)
             else:
-                del self.found[position].records[mine.record.name]
+                del self.found[position].records[owned.record.name]
 
     def _is_tenants(self, record: Record, position: int) -> bool:
         owners = record.shape.owners
         return owners is None or record.tenant in owners.get(self._subjects[position].task.tenant, ())
 
-    def _hides(self, record: Record, party: frozenset[Party], value: str) -> bool:
+    def _is_hidden(self, record: Record, party: frozenset[PartyRole], value: str) -> bool:
         shape = record.shape
         if shape.bill_of is None or shape.bill_of in party or shape.clock is None or record.at is None:
             return False
@@ -243,92 +249,97 @@ class Attributor:
         spans = self._hidden.get(value, ())
         return any((s.since is None or s.since <= at) and (s.until is None or at < s.until) for s in spans)
 
-    def _lead(self, record: Record, owners: Mapping[int, frozenset[Party]]) -> dict[int, Mine]:
+    def _follow_links(self, record: Record, owners: Mapping[int, frozenset[PartyRole]]) -> dict[int, OwnedRecord]:
         """Attributes a record by those that its links lead to, and notes whether all of them are the subject's."""
         links = record.shape.links
         ends = [(n, links[n], (links[n].place, key)) for n, key in record.parents]
         sharing = [(n, link.party, name) for n, link, name in ends if link.owns and link.shares]
-        led: dict[int, Mine] = {}
-        for position in {*owners}.union(*[self._whose.get(name, ()) for _, _, name in ends]):
+        attributed: dict[int, OwnedRecord] = {}
+        for position in {*owners}.union(*[self._owners.get(name, ()) for _, _, name in ends]):
             records = self.found[position].records
-            theirs: list[tuple[int, Mine]] = []
+            own: list[tuple[int, OwnedRecord]] = []
             by = _NO_PARTIES
             for n, link, name in ends:
-                end = records.get(name)
-                if end is None or (link.owns and link.of is not None and link.of not in end.parties):
+                target = records.get(name)
+                if target is None or (link.owns and link.of is not None and link.of not in target.parties):
                     continue
-                theirs.append((n, end))
+                own.append((n, target))
                 if link.owns and link.party not in by:
                     by |= {link.party}
             if position not in owners and not (by and self._is_tenants(record, position)):
                 continue
-            known = {(n, end.record.key) for n, end in theirs} if sharing else set[tuple[int, Key]]()
+            known = {(n, target.record.key) for n, target in own} if sharing else set[tuple[int, Key]]()
             shared = any(party in by and (n, name[1]) not in known for n, party, name in sharing)
-            led[position] = Mine(record, owners[position] | by if position in owners else by, tuple(theirs), shared)
-        return led
+            attributed[position] = OwnedRecord(
+                record, owners[position] | by if position in owners else by, tuple(own), shared
+            )
+        return attributed
 
 
 # Refusals.
 
 
-class Refusing:
-    """Collects what in a task's records stops it: links to other people's records, or records of too many people.
+class RefusalCheck:
+    """Collects reasons to refuse a task: links to other people's records, or records of too many people.
 
     Places that declare how to separate people share one list of people; any other place has its own.
     """
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._shared: str | None = None
+        self._place: str | None = None
         self._people: dict[str, set[str]] = {}
-        self._said: dict[Row, None] = {}
+        self._identities: dict[PartyIdentities, None] = {}
         self._has_account = any(each.type is IdentityType.ACCOUNT_ID for each in task.known)
 
-    def judges(self, shapes: Iterable[Shape]) -> bool:
+    def applies_to(self, shapes: Iterable[Shape]) -> bool:
         """Whether any record of these places could stop the task."""
-        return any(shape.apart or any(link.shares for link in shape.links) or self._compares(shape) for shape in shapes)
+        return any(
+            shape.separates_people or any(link.shares for link in shape.links) or self._compares(shape)
+            for shape in shapes
+        )
 
     def _compares(self, shape: Shape) -> bool:
         return self._has_account and bool(
             shape.links or any(each.type is IdentityType.ACCOUNT_ID for each in shape.holders)
         )
 
-    def add(self, mine: Mine) -> None:
+    def add(self, owned: OwnedRecord) -> None:
         """Adds a record of the subject."""
-        record, shape = mine.record, mine.record.shape
-        if mine.shared and self._shared is None:
-            self._shared = shape.place
-        if shape.apart == "declared":
+        record, shape = owned.record, owned.record.shape
+        if owned.leads_to_others and self._place is None:
+            self._place = shape.place
+        if shape.separates_people == "declared":
             self._people.setdefault("", set()).add(str(record.person))
-        elif shape.apart and (said := " ".join((record.person or "").casefold().split())):
-            self._people.setdefault(shape.place, set()).add(said)
+        elif shape.separates_people and (person := " ".join((record.person or "").casefold().split())):
+            self._people.setdefault(shape.place, set()).add(person)
         if self._compares(shape):
-            self._said.update(dict.fromkeys(identities_of(mine)))
+            self._identities.update(dict.fromkeys(party_identities(owned)))
 
-    def refused(self, limits: Limits) -> Refused | None:
+    def refused(self, limits: RequestLimits) -> Refused | None:
         """Returns why the task must stop, if it must."""
         if self._task.operation is Operation.LIFT:
             return None
-        if self._shared:
+        if self._place:
             return WrongPersonMatch(
-                f"{self._shared}: a row leads to other people as well; nothing was done. Say in the dataset which joins"
+                f"{self._place}: a row leads to other people as well; nothing was done. Say in the dataset which joins"
                 " are whose: belongs_to below each of the parties"
             )
         excess = limits.excess(self._task, people=max(map(len, self._people.values()), default=0))
-        return excess or claims.beyond(self._task, self._said)
+        return excess or account_claims.too_many_people(self._task, self._identities)
 
 
-def refusal(found: Attribution, limits: Limits) -> Refused | None:
+def refusal(found: SubjectRecords, limits: RequestLimits) -> Refused | None:
     """Returns why a task must stop with what was found, if it must."""
     if doubt := unproven(found):
         return doubt
-    refusing = Refusing(found.task)
-    for mine in found.records.values():
-        refusing.add(mine)
+    refusing = RefusalCheck(found.task)
+    for owned in found.records.values():
+        refusing.add(owned)
     return refusing.refused(limits)
 
 
-def unproven(found: Attribution) -> Refused | None:
+def unproven(found: SubjectRecords) -> Refused | None:
     """Returns why a task must stop whose subject may be among the records found, but is not proved to be."""
     if found.records or not found.unproven:
         return None
@@ -338,31 +349,32 @@ def unproven(found: Attribution) -> Refused | None:
     )
 
 
-def identities_of(mine: Mine) -> Iterator[Row]:
+def party_identities(owned: OwnedRecord) -> Iterator[PartyIdentities]:
     """Yields the identities of each party that the subject is in a record, with those of records that it leads to."""
-    shape = mine.record.shape
+    shape = owned.record.shape
     recorded = any(each.record for each in shape.holders)
-    for party in sorted(mine.parties, key=str):
+    for party in sorted(owned.parties, key=str):
         ends = (
-            each._replace(record=recorded and each.type is not IdentityType.ACCOUNT_ID) for each in _ends(mine, party)
+            each._replace(is_own_record=recorded and each.type is not IdentityType.ACCOUNT_ID)
+            for each in _linked_identities(owned, party)
         )
-        yield (*_named(mine, party), *ends)
+        yield (*_party_values(owned, party), *ends)
 
 
-def _named(mine: Mine, party: Party, *, names: bool = True) -> Iterator[RowIdentity]:
-    shape = mine.record.shape
-    for holder, value in zip(shape.holders, mine.record.holders, strict=True):
+def _party_values(owned: OwnedRecord, party: PartyRole, *, names: bool = True) -> Iterator[RowIdentity]:
+    shape = owned.record.shape
+    for holder, value in zip(shape.holders, owned.record.holders, strict=True):
         if holder.party == party and (names or holder.type is not IdentityType.NAME):
             yield RowIdentity(holder.type, value, shape.one_account, holder.record)
 
 
-def _ends(mine: Mine, party: Party) -> Iterator[RowIdentity]:
-    for number, end in mine.ends:
-        link = mine.record.shape.links[number]
+def _linked_identities(owned: OwnedRecord, party: PartyRole) -> Iterator[RowIdentity]:
+    for number, end in owned.linked:
+        link = owned.record.shape.links[number]
         if link.owns and link.party == party:
             for of in sorted(end.parties, key=str) if link.of is None else (link.of,):
-                yield from _named(end, of, names=False)
-                yield from _ends(end, of)
+                yield from _party_values(end, of, names=False)
+                yield from _linked_identities(end, of)
 
 
 # Coverage: what was searched, and what could not be.
@@ -371,8 +383,8 @@ def _ends(mine: Mine, party: Party) -> Iterator[RowIdentity]:
 class Coverage:
     """The places in which a task is searched, and why not in all."""
 
-    def __init__(self, sought: Subject, shapes: Sequence[Shape]) -> None:
-        self._task = sought.task
+    def __init__(self, search: SubjectSearch, shapes: Sequence[Shape]) -> None:
+        self._task = search.task
         self._shapes = shapes
         self._own = {s.place: frozenset(h.type for h in s.holders if h.finds) for s in shapes}
         searched = set[str]()
@@ -380,7 +392,7 @@ class Coverage:
         for shape in shapes:  # the ends of paths come first
             ends = [link.place for link in shape.links if link.owns]
             self._types[shape.place] = self._own[shape.place].union(*(self._types.get(end, ()) for end in ends))
-            if sought.keys.get(shape.place) or not searched.isdisjoint(ends):
+            if search.keys.get(shape.place) or not searched.isdisjoint(ends):
                 searched.add(shape.place)
         self.searched = searched
 
@@ -392,8 +404,10 @@ class Coverage:
     @property
     def by_account(self) -> tuple[str, ...]:
         """Returns the categories not searched because they are filed by account and no account is known."""
-        alone = (each for each in self._shapes if self._own[each.place] == _ACCOUNT and each.place not in self.searched)
-        return tuple(sorted({each.category for each in alone}))
+        by_account_only = (
+            each for each in self._shapes if self._own[each.place] == _ACCOUNT and each.place not in self.searched
+        )
+        return tuple(sorted({each.category for each in by_account_only}))
 
     @property
     def reason(self) -> Unsearched | None:
@@ -418,12 +432,12 @@ class Coverage:
         """Returns the places that a task may change; all of them if joins lead to one."""
         if self._task.operation is not Operation.SUPPRESS:
             return self._shapes
-        ends = ending(self._task)
-        changed = [shape for shape in self._shapes if shape.flags[1] or shape.category in ends]
+        withdrawn = withdrawn_categories(self._task)
+        changed = [shape for shape in self._shapes if shape.flags[1] or shape.category in withdrawn]
         return self._shapes if any(link.owns for shape in changed for link in shape.links) else changed
 
 
-def ending(task: Task) -> Collection[str]:
+def withdrawn_categories(task: Task) -> Collection[str]:
     """Returns the categories that are erased with a withdrawn consent."""
     named = task.details.get("ends")
     return frozenset(map(str, named)) if isinstance(named, list) else frozenset()

@@ -29,15 +29,15 @@ from pydantic import JsonValue
 from shared.domain.errors import LimitExceeded, Refused, Unavailable, WrongPersonMatch
 from shared.domain.identities import IdentityType
 from shared.systems.contract import Task
-from shared.systems.sweepable import Due
+from shared.systems.sweepable import DueRecords
 
 ABSENT: Final = object()
 """Marks a field in ``Record.data`` that a record does not have."""
 Key = tuple[Any, ...]
 """The primary key of a record, in the terms of its system."""
-Party = str | None
+PartyRole = str | None
 """The role of a person in a record of several people; None: the record is about one person."""
-Moment = datetime | date
+RecordTime = datetime | date
 """An instant, a time on a wall clock, or a day, as the clock of its shape says."""
 
 
@@ -54,7 +54,7 @@ def as_text(value: object) -> str | None:
             return str(value)
 
 
-class Clock(NamedTuple):
+class TimeFormat(NamedTuple):
     """The notation of times in a place; ``zone``: for times without a zone."""
 
     kind: Literal["instant", "wall", "day"]
@@ -69,7 +69,7 @@ class Holder(NamedTuple):
     """
 
     column: str
-    party: Party
+    party: PartyRole
     type: IdentityType
     finds: bool = True
     yields: bool = False
@@ -88,31 +88,31 @@ class Link(NamedTuple):
     place: str
     owns: bool = True
     joins: bool = True
-    party: Party = None
-    of: Party = None
+    party: PartyRole = None
+    of: PartyRole = None
     shares: bool = False
     fields: frozenset[str] = frozenset()
 
 
-class Part(NamedTuple):
+class ColumnGroup(NamedTuple):
     """Columns of a record that are always blanked together.
 
     ``blank``: their new values. ``fields``: fields of rules that it holds; a kept record retains it for them.
-    ``names``: it identifies its party. ``found_by``: a record of one person is found or identified by it, so a kept
-    record retains it. ``tells``: it shows whether a state lasts. ``goes``: it is blanked when the record outlives its
-    person; otherwise only when a rule reduces the record.
+    ``identifies_party``: it identifies its party. ``found_by``: a record of one person is found or identified by it, so
+    a kept record retains it. ``shows_state``: it shows whether a state lasts. ``blanked_on_erasure``: it is blanked
+    when the record outlives its person; otherwise only when a rule reduces the record.
     """
 
-    party: Party
+    party: PartyRole
     blank: tuple[tuple[str, str | None], ...]
     fields: frozenset[str] = frozenset()
-    names: bool = False
+    identifies_party: bool = False
     found_by: bool = False
-    tells: bool = False
-    goes: bool = True
+    shows_state: bool = False
+    blanked_on_erasure: bool = True
 
 
-class State(NamedTuple):
+class RecordState(NamedTuple):
     """A state in which a record must stay: the word of the dataset, and that of the policy if there is one."""
 
     reason: str
@@ -120,14 +120,14 @@ class State(NamedTuple):
 
 
 class Flag(NamedTuple):
-    """A flag that readers obey; ``stays``: it is never lifted. ``value``: the value of its column when set."""
+    """A flag that readers obey; ``permanent``: it is never lifted. ``value``: the value of its column when set."""
 
     column: str = ""
-    stays: bool = False
+    permanent: bool = False
     value: str | None = None
 
 
-class Field(NamedTuple):
+class RecordField(NamedTuple):
     """A column in ``Record.data``: how it is shown and corrected; without a name it is the whole record.
 
     ``readable``: formats a value. ``kind``: its class. ``shown``: it is part of a copy. ``open``: other parties see it
@@ -139,7 +139,7 @@ class Field(NamedTuple):
     column: str
     label: str
     readable: Callable[[Any], JsonValue]
-    party: Party = None
+    party: PartyRole = None
     kind: Literal["A", "B", "M", "C", "T"] = "M"
     shown: bool = True
     open: bool = False
@@ -177,18 +177,21 @@ class Shape:
     - ``anchors``: start times of periods, by the policy's names, with their clocks
     - ``owners``: the values that identify each tenant's records (None: the company's own)
     - ``clock``: how it writes the time of a record; ``valid``: how it writes the period in which a record holds
-    - ``apart``: a column separates people: ``declared`` for all places together, or ``taken`` for this place alone
+    - ``separates_people``: a column separates people: ``declared`` for all places together, or ``taken`` for this place
+      alone
     - ``one_account``: each account is one person; ``key_is_account``: the key is the account
-    - ``keeps``: the fields to which a rule reduces a record; ``bill_of``: the party whose bill needs the record
-    - ``blanks``: a record outlives its person; otherwise it is deleted unless another party is left
-    - ``anonymise``: the policy may have it anonymised; ``whole``: kept records stay complete, and no period keeps any
+    - ``kept_fields``: the fields to which a rule reduces a record; ``bill_of``: the party whose bill needs the record
+    - ``outlives_person``: a record outlives its person; otherwise it is deleted unless another party is left
+    - ``anonymise``: the policy may have it anonymised; ``kept_complete``: kept records stay complete, and no period
+      keeps any
     - ``stated``: statements are stored with its records
     - ``countries``: countries whose law may apply, in the policy's words; None: the records do not say
-    - ``mails``: it may be used for marketing, even without a flag
+    - ``used_for_marketing``: it may be used for marketing, even without a flag
     - ``unattributed``: it may hold numbers of unknown owner; ``periods``: it knows who had a number when
-    - ``attached``: a record goes with the one that it leads to, and no limit counts it
+    - ``deleted_with_parent``: a record goes with the one that it leads to, and no limit counts it
     - ``assigns``: a record proves that its first holder was assigned to the person
-    - ``facts``: its records only show what keeps those that they lead to; ``spare``: no rule needs its records
+    - ``shows_states_only``: its records only show what keeps those that they lead to; ``never_kept``: no rule needs its
+      records
     """
 
     place: str
@@ -196,31 +199,31 @@ class Shape:
     holders: tuple[Holder, ...] = ()
     links: tuple[Link, ...] = ()
     parties: Mapping[str, PartyShape]
-    parts: tuple[Part, ...] = ()
-    states: tuple[State, ...] = ()
+    parts: tuple[ColumnGroup, ...] = ()
+    states: tuple[RecordState, ...] = ()
     flags: tuple[Flag | None, Flag | None, Flag | None] = (None, None, None)
-    anchors: tuple[tuple[str, Clock], ...] = ()
-    fields: tuple[Field, ...] = ()
-    clock: Clock | None = None
-    valid: Clock | None = None
+    anchors: tuple[tuple[str, TimeFormat], ...] = ()
+    fields: tuple[RecordField, ...] = ()
+    clock: TimeFormat | None = None
+    valid: TimeFormat | None = None
     owners: Mapping[str | None, Collection[str]] | None = None
     countries: frozenset[str] | None = None
-    apart: Literal["declared", "taken"] | None = None
+    separates_people: Literal["declared", "taken"] | None = None
     one_account: bool = False
     key_is_account: bool = False
-    keeps: frozenset[str] | None = None
-    bill_of: Party = None
-    blanks: bool = False
+    kept_fields: frozenset[str] | None = None
+    bill_of: PartyRole = None
+    outlives_person: bool = False
     anonymise: bool = False
     stated: bool = False
-    whole: bool = False
-    mails: bool = False
+    kept_complete: bool = False
+    used_for_marketing: bool = False
     unattributed: bool = False
-    attached: bool = False
+    deleted_with_parent: bool = False
     periods: bool = False
     assigns: bool = False
-    facts: bool = False
-    spare: bool = False
+    shows_states_only: bool = False
+    never_kept: bool = False
 
 
 NO_LINE: Final = ""
@@ -232,7 +235,7 @@ class Statement(NamedTuple):
 
     column: str
     field: str
-    said: str
+    text: str
     stated_on: date
 
 
@@ -248,15 +251,15 @@ class Record(NamedTuple):
     - ``filled``: for each part, whether there is something to blank
     - ``flags``: whether each is set; None: unknown, or the place has none
     - ``data``: values of the fields, if asked for; ``ref``: what the adapter needs to find it again
-    - ``whose``: by task, whether its system proved it to be the subject's, or why not; None: its holders decide
+    - ``proved_owners``: by task, whether its system proved it to be the subject's, or why not; None: its holders decide
     - ``rows``: the number of records that it stands for, in a system that reports counts only
     """
 
     shape: Shape
     key: Key
     holders: tuple[str | None, ...] = ()
-    at: Moment | None = None
-    anchors: tuple[Moment | None, ...] = ()
+    at: RecordTime | None = None
+    anchors: tuple[RecordTime | None, ...] = ()
     states: tuple[bool | None, ...] = ()
     tenant: str | None = None
     country: str | None = None
@@ -264,21 +267,21 @@ class Record(NamedTuple):
     filled: tuple[bool, ...] = ()
     flags: tuple[bool | None, bool | None, bool | None] = (None, None, None)
     person: str | None = None
-    valid: tuple[Moment | None, Moment | None] = (None, None)
+    valid: tuple[RecordTime | None, RecordTime | None] = (None, None)
     data: tuple[Any, ...] | None = None
     stated: tuple[Statement, ...] = ()
     ref: Any = None
-    whose: Mapping[UUID, bool | Refused] | None = None
+    proved_owners: Mapping[UUID, bool | Refused] | None = None
     rows: int = 1
 
     @property
-    def name(self) -> "Name":
+    def name(self) -> "RecordName":
         """Returns its unique name in the system."""
         return self.shape.place, self.key
 
 
 Page = Sequence[Record]
-Name = tuple[str, Key]
+RecordName = tuple[str, Key]
 """The unique name of a record in its system: place and key."""
 
 
@@ -287,18 +290,18 @@ class SearchKey(NamedTuple):
 
     type: IdentityType
     value: str
-    since: Moment | None = None
-    until: Moment | None = None
+    since: RecordTime | None = None
+    until: RecordTime | None = None
 
 
-class Subject(NamedTuple):
+class SubjectSearch(NamedTuple):
     """A task and its search keys by place (``ownership.subject``)."""
 
     task: Task
     keys: Mapping[str, tuple[SearchKey, ...]]
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """Kinds of change."""
 
     DELETE = "delete"
@@ -309,14 +312,14 @@ class Kind(StrEnum):
     STATE = "state"  # a statement is stored with them
 
 
-class Change(NamedTuple):
+class RecordChange(NamedTuple):
     """One change of many records of a place.
 
     ``values``: new values by column, as text. ``flag``: the flag to set or lift. ``statement``: the statement to store
     with the records.
     """
 
-    kind: Kind
+    kind: ChangeKind
     shape: Shape
     records: Sequence[Record]
     values: tuple[tuple[str, str | None], ...] = ()
@@ -325,7 +328,7 @@ class Change(NamedTuple):
     statement: Statement | None = None
 
 
-class Span(NamedTuple):
+class NumberPeriod(NamedTuple):
     """A number in a period, UTC, half-open."""
 
     number: str
@@ -333,49 +336,49 @@ class Span(NamedTuple):
     until: datetime | None
 
 
-Listed = tuple[UUID, Span]
+HiddenNumber = tuple[UUID, NumberPeriod]
 """A number and period that a request hides from readers."""
 
 
-class Numbers(Protocol):
+class HiddenNumbers(Protocol):
     """A side list of numbers and periods, which readers hide (Art. 18)."""
 
     @property
     def place(self) -> str: ...
 
-    async def listed(self, requests: Collection[UUID]) -> Sequence[Listed]:
+    async def listed(self, requests: Collection[UUID]) -> Sequence[HiddenNumber]:
         """Returns the entries of these requests."""
 
-    async def put(self, spans: Sequence[Listed], *, kept: bool = False) -> int:
+    async def put(self, spans: Sequence[HiddenNumber], *, kept: bool = False) -> int:
         """Adds missing entries and returns their number; ``kept``: for records that an erasure left."""
 
-    async def take(self, request: UUID, spans: Sequence[Span] | None = None) -> int:
+    async def take(self, request: UUID, spans: Sequence[NumberPeriod] | None = None) -> int:
         """Removes these entries, or all of the request, and returns their number."""
 
-    async def kept(self, numbers: Collection[str]) -> Sequence[Span]:
+    async def kept(self, numbers: Collection[str]) -> Sequence[NumberPeriod]:
         """Returns the periods of these numbers in which an erasure left records."""
 
 
-class Applied(NamedTuple):
+class AppliedChanges(NamedTuple):
     """Number of records changed by each change; ``emptied``: by deleted record, rows whose reference was emptied."""
 
     rows: Sequence[int]
-    emptied: Mapping[Name, Mapping[str, int]]
+    emptied: Mapping[RecordName, Mapping[str, int]]
 
 
-class Tied(WrongPersonMatch):
+class StillReferenced(WrongPersonMatch):
     """Records that stay refer to records that were to be deleted; ``why``: a sentence for each of the latter."""
 
-    def __init__(self, why: Mapping[Name, str]) -> None:
+    def __init__(self, why: Mapping[RecordName, str]) -> None:
         super().__init__(next(iter(why.values())))
         self.why = why
 
 
-class Collided(Unavailable):
+class LockConflict(Unavailable):
     """Another transaction holds a needed lock; nothing was changed, and it is tried again."""
 
 
-class Note(NamedTuple):
+class TaskNote(NamedTuple):
     """Counts of a task in a transaction, by category; ``first``: a repeat keeps the first counts."""
 
     task: Task
@@ -395,7 +398,7 @@ class Unit(Protocol):
         """The places in the order in which records can be deleted: referring records first."""
 
     @property
-    def numbers(self) -> Numbers | None:
+    def numbers(self) -> HiddenNumbers | None:
         """The side list of numbers, if there is one."""
 
     @property
@@ -403,7 +406,7 @@ class Unit(Protocol):
         """Whether counts are noted in the store; otherwise they are in the task's progress."""
 
     def find(
-        self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
+        self, subjects: Sequence[SubjectSearch], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
         """Yields all records that may be one of the subjects', in pages of about 2,500 at most.
 
@@ -416,21 +419,21 @@ class Unit(Protocol):
     async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
         """Reads these records again; deleted ones are left out, and ``parents`` are copied."""
 
-    async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
-        """Changes these records; ``skip_tied``: leaves out records that others refer to.
+    async def apply(self, changes: Sequence[RecordChange], *, skip_referenced: bool = False) -> AppliedChanges:
+        """Changes these records; ``skip_referenced``: leaves out records that others refer to.
 
         Raises:
             Tied: others refer to records to be deleted; nothing was changed yet
             WrongPersonMatch: a key is not unique
         """
 
-    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
+    async def note(self, notes: Sequence[TaskNote]) -> Mapping[UUID, Counter[str]]:
         """Notes counts in this transaction and returns the totals of each task.
 
         A task that is missing in the answer was overtaken; the transaction must then be rolled back.
         """
 
-    async def strays(self, gone: Sequence[Record]) -> Collection[Name]:
+    async def dangling(self, deleted: Sequence[Record]) -> Collection[RecordName]:
         """Returns the deleted records that a record of the subject still leads to."""
 
     async def unattributed(self) -> int:
@@ -442,30 +445,30 @@ class Unit(Protocol):
     async def size(self, place: str) -> int:
         """Counts all records of a place."""
 
-    async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
+    async def past(self, due: DueRecords, after: Record | None, *, most: int) -> Page:
         """Locks and returns the next records past their day, oldest first; those that need no change are left out."""
 
 
 @runtime_checkable
-class Clearing(Protocol):
+class BulkDelete(Protocol):
     """A unit that can also delete unread, by search keys or by age, where records need no judgement."""
 
-    def clears(self, subjects: Sequence[Subject]) -> bool:
+    def clears(self, subjects: Sequence[SubjectSearch]) -> bool:
         """Whether the search keys find only the subjects' records, and nothing leads or refers to them."""
 
-    async def count(self, subjects: Sequence[Subject]) -> Sequence[int]:
+    async def count(self, subjects: Sequence[SubjectSearch]) -> Sequence[int]:
         """Counts the records of each subject."""
 
-    async def clear(self, subjects: Sequence[Subject], most: int) -> Sequence[Counter[str]]:
+    async def clear(self, subjects: Sequence[SubjectSearch], most: int) -> Sequence[Counter[str]]:
         """Deletes at most so many; returns the counts of each subject, by place."""
 
-    def clears_past(self, due: Due) -> bool:
+    def clears_past(self, due: DueRecords) -> bool:
         """Whether every record past that day can be deleted, and nothing leads or refers to it."""
 
-    async def count_past(self, due: Due) -> int:
+    async def count_past(self, due: DueRecords) -> int:
         """Counts the records past that day."""
 
-    async def clear_past(self, due: Due, most: int) -> int:
+    async def clear_past(self, due: DueRecords, most: int) -> int:
         """Deletes at most so many of the oldest, and returns their number."""
 
 
@@ -483,7 +486,7 @@ class System(Protocol):
         """The identity of the store, as the last changing unit found it."""
 
     @property
-    def limits(self) -> "Limits": ...
+    def limits(self) -> "RequestLimits": ...
 
     @property
     def part(self) -> int:
@@ -502,7 +505,7 @@ class System(Protocol):
         """
 
 
-class Limits(Protocol):
+class RequestLimits(Protocol):
     """Limits of one request."""
 
     @property

@@ -12,19 +12,19 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Policy
 from shared.systems.capabilities import Capabilities
-from shared.systems.engine.serving import Served
+from shared.systems.engine.adapter import EngineAdapter
 from shared.systems.http.declaration import Resource, read_declaration
-from shared.systems.http.paths import each_at
+from shared.systems.http.paths import values_at
 from shared.systems.http.session import Session, pages_of
 from shared.systems.http.settings import DeclaredHttpSettings, path_of
-from shared.systems.http.system import HttpSystem, HttpUnit, Search, spelled
+from shared.systems.http.system import HttpSearch, HttpSystem, HttpUnit, spelled
 from shared.systems.protocols import Tried
-from shared.systems.states import Telling
+from shared.systems.states import StatePlace
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
 
 
-class HttpAdapter(Served):
+class HttpAdapter(EngineAdapter):
     """Serves any system with a declaration."""
 
     def __init__(
@@ -41,7 +41,7 @@ class HttpAdapter(Served):
         self._session = session = Session(
             system, settings, declaration, clock=clock, environment=environment, transport=transport
         )
-        unit = HttpUnit(system, declaration, session, Search(system, declaration, session), clock)
+        unit = HttpUnit(system, declaration, session, HttpSearch(system, declaration, session), clock)
         self._system = HttpSystem(system, settings, unit, settings.parallel)
         super().__init__(self._system, policy)
 
@@ -57,7 +57,7 @@ class HttpAdapter(Served):
     @property
     def calls(self) -> int:
         """Returns the number of requests sent."""
-        return self._session.asked
+        return self._session.calls_sent
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """Yields, page by page, the identities of records in ``everybody`` without the marketing mark."""
@@ -84,25 +84,27 @@ class HttpAdapter(Served):
         unknown = {name: sorted(of.shown - of.explain.keys() - meant_by_name()) for name, of in resources}
         return Capabilities(
             on_erasure=frozenset({OnErasure.DELETE}),  # what a rule keeps for a period a person reduces there
-            spares_by_category=True,
+            keeps_by_category=True,
             one_flag=True,
-            abreast=2,  # while one batch waits for its last answers, the other keeps the connections busy
-            holds=frozenset(each.category for _, each in resources),
+            concurrency=2,  # while one batch waits for its last answers, the other keeps the connections busy
+            declared_categories=frozenset(each.category for _, each in resources),
             legend=legend,
             not_compared=tuple(name for name, each in (marked or alone).items() if each.everybody is None),
             searched_by=declared.searched_by,
             yields=declared.yields,
-            leads_on=bool(declared.yields & declared.searched_by - {IdentityType.NAME}),
-            knows_times=False,
-            tells_holders_apart=all(IdentityType.ACCOUNT_ID in each.owner.values() for each in alone.values()),
-            tells_people_apart=True,
-            weighs_claims=True,
+            finds_more=bool(declared.yields & declared.searched_by - {IdentityType.NAME}),
+            has_record_times=False,
+            distinguishes_holders=all(IdentityType.ACCOUNT_ID in each.owner.values() for each in alone.values()),
+            distinguishes_people=True,
+            checks_claimed_accounts=True,
             unconfirmed_accounts=declared.unconfirmed_accounts,
             may_refuse=any(each.refuse_when for _, each in resources),
-            telling=[Telling(name, each.category, s.reason) for name, each in resources for s in each.refuse_when],
-            knows_no_states=True,
+            state_places=[
+                StatePlace(name, each.category, s.reason) for name, each in resources for s in each.refuse_when
+            ],
+            reports_no_states=True,
             undeclared=frozenset(_BY_REQUESTS) - done,
-            lacks={
+            missing_declarations={
                 "unexplained": [f"{name}.{each}" for name, fields in unknown.items() for each in fields],
                 "claims_accounts": [n for n, each in resources if IdentityType.ACCOUNT_ID in each.yields.values()],
                 "unrestricted": bare if len(bare) < len(resources) else (),
@@ -111,10 +113,10 @@ class HttpAdapter(Served):
 
 
 def _known(system: str, resource: Resource, record: Mapping[str, Any]) -> Iterator[Identity]:
-    """Yields the identities in a record; skips values that are none."""
+    """Yields the identities in a record; skips malformed values."""
     kinds = set(IdentityType)
     owned = {path: IdentityType(whose) for path, whose in resource.owner.items() if whose in kinds}
     for path, kind in (owned | {**resource.yields}).items():
-        for value in each_at(record, path):
-            if said := spelled(kind, value):
-                yield Identity(kind, said, source=system)
+        for value in values_at(record, path):
+            if spelled_value := spelled(kind, value):
+                yield Identity(kind, spelled_value, source=system)

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
-from shared.systems.engine.claims import OWN
+from shared.systems.engine.account_claims import PERSONAL_TYPES
 from shared.systems.http.paths import AnyPath, Condition, Path, Refusal, names_in
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 
 
-def _span(value: object) -> object:
+def _duration(value: object) -> object:
     if not isinstance(value, str):
         return value
     match = _DURATION.fullmatch(value)
@@ -46,7 +46,7 @@ def _address(value: str) -> str:
     return value
 
 
-Span = Annotated[timedelta, BeforeValidator(_span, json_schema_input_type=str)]
+Duration = Annotated[timedelta, BeforeValidator(_duration, json_schema_input_type=str)]
 """A duration, as ``30s``, ``5m``, ``1h``, ``30d``."""
 Address = Annotated[str, AfterValidator(_address)]
 Text = Annotated[str, AfterValidator(_template)]
@@ -54,13 +54,13 @@ Body = Annotated[JsonValue, AfterValidator(_template)]
 Conditions = tuple[Condition, ...]
 
 
-class Declared(BaseModel):
+class StrictTable(BaseModel):
     """A table that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Request(Declared):
+class Request(StrictTable):
     """One request: a method with its path, and the meaning of its answers.
 
     A 2xx answer is a success, and so is one that meets a condition of ``done`` (404 for a record already gone).
@@ -103,7 +103,7 @@ class Request(Declared):
         return names_in([self.path, dict(self.query), self.body, dict(self.form)])
 
 
-class Pages(Declared):
+class Pages(StrictTable):
     """Requests the next page.
 
     - ``page``: ``parameter`` counts from 1. ``last_id``: ``parameter`` is the ID of the last record. Both end where
@@ -138,13 +138,13 @@ class Pages(Declared):
         return self
 
 
-class Read(Request):
+class ReadRequest(Request):
     """Reads a record; ``records``: its path in the answer, if it is not the whole answer."""
 
     records: Path | None = None
 
 
-class Listing(Read):
+class Listing(ReadRequest):
     """Lists records page by page.
 
     ``records``: their path in the answer; by default the answer is the list. A single object is one record.
@@ -154,7 +154,7 @@ class Listing(Read):
     pages: Pages | None = None
 
 
-class Find(Listing):
+class FindRequest(Listing):
     """Searches records: by each identity of the types in ``by``, or once for each record of the parent.
 
     ``foreign``: if the search also returns records of others, ``refuse`` all records, or ``count`` theirs where others
@@ -165,7 +165,7 @@ class Find(Listing):
     foreign: Literal["refuse", "count"] = "refuse"
 
 
-class Step(Request):
+class ChangeStep(Request):
     """One request of a change; ``batch``: records in one request; ``job``: the job to follow to its end."""
 
     batch: int = Field(default=1, ge=1, le=1000)
@@ -173,7 +173,7 @@ class Step(Request):
     idempotency: str | None = Field(default=None, description="header that carries a key, the same at each repeat")
 
 
-class ByHand(Declared):
+class ManualStep(StrictTable):
     """Describes what a person does with a record that the API cannot erase: a command, or words.
 
     ``when``: conditions of the record. ``each``: the text for one record; ``{each}`` in ``do`` stands for up to a
@@ -200,7 +200,7 @@ class ByHand(Declared):
         return names_in([self.do, self.each]) - {"each"}
 
 
-class LookAt(Request):
+class VerifyRequest(Request):
     """One request that verifies an erasure, and the answers that show the record as gone.
 
     ``batch``: records in one request; then ``shown`` is the path of the ids that are still there, as ``tickets.*.id``.
@@ -217,7 +217,7 @@ class LookAt(Request):
         return self
 
 
-class Look(Declared):
+class Verification(StrictTable):
     """Verifies an erasure: by every request of ``ask`` for each record, and by ``search`` with the identities.
 
     A search alone proves nothing: records below an erased record are not found any more.
@@ -225,13 +225,13 @@ class Look(Declared):
     ``settle``: time between two looks. ``within``: after this time a record that is still there was not erased.
     """
 
-    ask: tuple[LookAt, ...] = Field(min_length=1)
+    ask: tuple[VerifyRequest, ...] = Field(min_length=1)
     search: bool = False
-    settle: Span = timedelta(seconds=5)
-    within: Span = timedelta(minutes=5)
+    settle: Duration = timedelta(seconds=5)
+    within: Duration = timedelta(minutes=5)
 
 
-class Job(Declared):
+class Job(StrictTable):
     """Follows a job of the system by its states.
 
     ``run``: the request that continues a job in state ``ready``. A state that is not listed counts as pending.
@@ -244,19 +244,19 @@ class Job(Declared):
     run: Request | None = None
     done: tuple[str, ...] = Field(min_length=1)
     failed: tuple[str, ...] = ()
-    every: Span = timedelta(seconds=5)
-    within: Span = timedelta(hours=1)
+    every: Duration = timedelta(seconds=5)
+    within: Duration = timedelta(hours=1)
 
 
-class Rate(Declared):
+class RateLimit(StrictTable):
     """Limits the calls to a system; ``match``: method and beginning of the paths; by default all paths."""
 
     match: str = ""
     calls: int = Field(ge=1, le=1_000_000)
-    per: Span = timedelta(minutes=1)
+    per: Duration = timedelta(minutes=1)
 
 
-class Auth(Declared):
+class Auth(StrictTable):
     """The header that authenticates; ``{NAME}`` in its value is taken from the environment.
 
     ``basic``: the value is ``user:password``, sent by HTTP Basic.
@@ -289,25 +289,25 @@ CHANGES = ("restrict", "lift", "suppress")
 """Changes that keep the record."""
 
 
-def _listed(value: object) -> object:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
-class Correction(Declared):
+class CorrectionSteps(StrictTable):
     """Corrects a field; ``path``: where the new value must be read afterwards."""
 
     path: Path
-    steps: tuple[Step, ...] = Field(min_length=1)
+    steps: tuple[ChangeStep, ...] = Field(min_length=1)
 
 
-class Change(Declared):
+class ChangeSteps(StrictTable):
     """Restricts, lifts or suppresses a record; ``seen``: the condition that shows it."""
 
-    steps: tuple[Step, ...] = Field(min_length=1)
+    steps: tuple[ChangeStep, ...] = Field(min_length=1)
     seen: Conditions = Field(min_length=1)
 
 
-class Resource(Declared):
+class Resource(StrictTable):
     """One kind of record; ``find``: one search, or several if one does not find all records.
 
     ``owner``: paths in a record, each with the identity type of the subject that it must hold, or the field of a record
@@ -324,8 +324,8 @@ class Resource(Declared):
     category: str = Field(pattern=_NAME)
     of: str | None = None
     find: Annotated[
-        tuple[Find, ...],
-        BeforeValidator(_listed, json_schema_input_type=Find | tuple[Find, ...]),
+        tuple[FindRequest, ...],
+        BeforeValidator(_as_list, json_schema_input_type=FindRequest | tuple[FindRequest, ...]),
         Field(min_length=1),
     ]
     everybody: Listing | None = None
@@ -333,15 +333,15 @@ class Resource(Declared):
     yields: Mapping[Path, IdentityType] = {}
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
     explain: Mapping[str, str] = {}
-    read: Read | None = None
+    read: ReadRequest | None = None
     refuse_when: tuple[Refusal, ...] = ()
-    erase: tuple[Step, ...] = ()
-    by_hand: tuple[ByHand, ...] = ()
-    verify: Look | None = None
-    rectify: Mapping[str, Correction] = {}
-    restrict: Change | None = None
-    lift: Change | None = None
-    suppress: Change | None = None
+    erase: tuple[ChangeStep, ...] = ()
+    by_hand: tuple[ManualStep, ...] = ()
+    verify: Verification | None = None
+    rectify: Mapping[str, CorrectionSteps] = {}
+    restrict: ChangeSteps | None = None
+    lift: ChangeSteps | None = None
+    suppress: ChangeSteps | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -394,7 +394,7 @@ class Resource(Declared):
         return self.find[0].id
 
     @property
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[ChangeStep]:
         """Yields every step."""
         yield from self.erase
         for correction in self.rectify.values():
@@ -404,14 +404,14 @@ class Resource(Declared):
                 yield from change.steps
 
 
-class Declaration(Declared):
+class Declaration(StrictTable):
     """One system: authentication, rate limits and resources.
 
     ``busy``: answers that mean "later", in addition to 429 and 503. ``check``: a harmless request.
     """
 
     auth: Auth
-    rate: tuple[Rate, ...] = ()
+    rate: tuple[RateLimit, ...] = ()
     busy: Conditions = ()
     check: Request
     resource: Mapping[Annotated[str, Field(pattern=_NAME)], Resource] = Field(min_length=1)
@@ -451,11 +451,11 @@ class Declaration(Declared):
             for request in (*resource.steps, *looks, *filter(None, [resource.read])):
                 yield from self._unknown_in(name, request, {*IdentityType, *OF_THE_TASK}, whole=False)
 
-    def _lacked_by_steps(self, name: str, resource: Resource, looks: Sequence[LookAt]) -> Iterator[str]:
+    def _lacked_by_steps(self, name: str, resource: Resource, looks: Sequence[VerifyRequest]) -> Iterator[str]:
         for step in resource.steps:
             if step.job is not None and step.job not in self.job:
                 yield f"resource.{name}: no job is called {step.job}"
-        requests: list[Step | LookAt] = [*resource.steps, *looks]
+        requests: list[ChangeStep | VerifyRequest] = [*resource.steps, *looks]
         for request in (each for each in requests if each.batch > 1):
             many = f"resource.{name}: a request for {request.batch} records at a time"
             if "ids" not in request.names:
@@ -490,10 +490,10 @@ class Declaration(Declared):
     @property
     def unconfirmed_accounts(self) -> tuple[str, ...]:
         """Resources found only by an account whose own record bears no identity of a person."""
-        if any(each.accounts_recorded and each.tells & OWN for each in self.resource.values()):
+        if any(each.accounts_recorded and each.tells & PERSONAL_TYPES for each in self.resource.values()):
             return ()
         found = {name: self._found_by(name) for name in self.resource}
-        return tuple(name for name, by in found.items() if IdentityType.ACCOUNT_ID in by and not by & OWN)
+        return tuple(name for name, by in found.items() if IdentityType.ACCOUNT_ID in by and not by & PERSONAL_TYPES)
 
     def _found_by(self, name: str) -> frozenset[str]:
         """Returns the types of identity that find its records or stand in them or in those above."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 from shared.domain.errors import Refused
 from shared.systems.engine.records import ABSENT
-from shared.systems.states import STATES, Reason
+from shared.systems.states import STATES, StateReason
 
 Path = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.[^.*\s]+)*$", max_length=200)]
 """Names and positions of a list, joined by dots: ``users.0.email``."""
@@ -18,27 +18,27 @@ AnyPath = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.\*)?(\.[^.*\s]+
 """A path that may have one ``*`` for any element of a list: ``requesters.*.id``."""
 
 
-def at(said: object, path: str) -> object:
+def value_at(content: object, path: str) -> object:
     """Returns the value at a path, or ``ABSENT``; null is a value."""
     for name in path.split("."):
-        if isinstance(said, Mapping) and name in said:
-            said = said[name]
-        elif isinstance(said, list) and name.isdecimal() and int(name) < len(said):
-            said = said[int(name)]
+        if isinstance(content, Mapping) and name in content:
+            content = content[name]
+        elif isinstance(content, list) and name.isdecimal() and int(name) < len(content):
+            content = content[int(name)]
         else:
             return ABSENT
-    return said
+    return content
 
 
-def each_at(said: object, path: str) -> list[object]:
+def values_at(content: object, path: str) -> list[object]:
     """Returns the value at a path, or with ``*`` one for each element of the list."""
     listed, star, below = path.partition(".*")
     if not star:
-        return [at(said, path)]
-    parts = at(said, listed)
+        return [value_at(content, path)]
+    parts = value_at(content, listed)
     if not isinstance(parts, list):
         return []
-    return [at(part, below.removeprefix(".")) if below else part for part in parts]
+    return [value_at(part, below.removeprefix(".")) if below else part for part in parts]
 
 
 def names_twice(text: bytes) -> bool:
@@ -53,13 +53,13 @@ def names_twice(text: bytes) -> bool:
     return twice
 
 
-class Answer(BaseModel):
+class HttpAnswer(BaseModel):
     """The status of an answer, and its JSON, if it has any."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     status: int
-    said: object = ABSENT
+    body: object = ABSENT
 
 
 class Condition(BaseModel):
@@ -81,15 +81,15 @@ class Condition(BaseModel):
             raise ValueError(f"{', '.join(sorted(compared))} needs the path whose value is meant")
         return self
 
-    def holds(self, answer: Answer) -> bool:
+    def holds(self, answer: HttpAnswer) -> bool:
         """Returns whether an answer meets the condition."""
         if self.status is not None and answer.status != self.status:
             return False
-        return self.path is None or self._compares(at(answer.said, self.path))
+        return self.path is None or self._compares(value_at(answer.body, self.path))
 
     def holds_of(self, record: object) -> bool:
         """Returns whether a record meets the condition."""
-        return self.path is not None and self._compares(at(record, self.path))
+        return self.path is not None and self._compares(value_at(record, self.path))
 
     def _compares(self, value: object) -> bool:
         if value is ABSENT:
@@ -106,7 +106,7 @@ def same(value: object, declared: JsonValue) -> bool:
     return value == declared and isinstance(value, bool) == isinstance(declared, bool)
 
 
-def any_holds(conditions: Iterable[Condition], answer: Answer) -> bool:
+def any_holds(conditions: Iterable[Condition], answer: HttpAnswer) -> bool:
     """Returns whether an answer meets one of the conditions."""
     return any(each.holds(answer) for each in conditions)
 
@@ -118,7 +118,7 @@ class Refusal(Condition):
     without a value is unknown too.
     """
 
-    reason: Reason
+    reason: StateReason
     over: tuple[JsonValue, ...] = ()
 
     @property
@@ -132,7 +132,7 @@ class Refusal(Condition):
             return True
         if self.path is None or not (self.word or self.over):
             return False
-        value = at(record, self.path)
+        value = value_at(record, self.path)
         if value is ABSENT or value is None:
             return None
         return None if self.over and not any(same(value, each) for each in self.over) else False
@@ -155,7 +155,7 @@ class Refusal(Condition):
 # Templates of paths, queries and bodies. A value alone in a body keeps its JSON type; in a path it is quoted.
 
 _SLOT = re.compile(r"\{([a-z_]+(?:\.[A-Za-z0-9_]+)*)\}")
-_NOWHERE = frozenset({"", ".", ".."})
+_INVALID_SEGMENTS = frozenset({"", ".", ".."})
 
 Values = Mapping[str, Any]
 """Values by name: identities, ``id``, ``ids``, ``task_id``, ``job``, ``user.id`` of a record above."""
@@ -181,7 +181,7 @@ def in_path(template: str, values: Values) -> str:
 
     def part(slot: re.Match[str]) -> str:
         text = _text(_value(slot, values))
-        if text in _NOWHERE:
+        if text in _INVALID_SEGMENTS:
             raise Refused(f"a path needs {{{slot[1]}}}, and what came for it is no part of a path")
         return quote(text, safe="," if isinstance(values[slot[1]], list) else "")
 
@@ -198,8 +198,8 @@ def in_body(template: JsonValue, values: Values) -> JsonValue:
     match template:
         case str():
             if alone := _SLOT.fullmatch(template):
-                said: JsonValue = _value(alone, values)
-                return said
+                filled: JsonValue = _value(alone, values)
+                return filled
             return in_text(template, values)
         case dict():
             return {key: in_body(value, values) for key, value in template.items()}

@@ -21,24 +21,24 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.systems.engine.records import ABSENT
-from shared.systems.engine.stepwise import Later
-from shared.systems.http.declaration import Declaration, Listing, Pages, Rate, Request
-from shared.systems.http.paths import Answer, Values, any_holds, at, in_body, in_path, in_text, names_twice
+from shared.systems.engine.stepwise import RetryLater
+from shared.systems.http.declaration import Declaration, Listing, Pages, RateLimit, Request
+from shared.systems.http.paths import HttpAnswer, Values, any_holds, in_body, in_path, in_text, names_twice, value_at
 from shared.systems.http.settings import DeclaredHttpSettings
-from shared.systems.http_client import SIGN_IN, HttpClient, connect
+from shared.systems.http_client import SIGN_IN, HttpClient, connect_http
 
-PATIENCE = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(seconds=5)
 """The longest sleep; for a longer wait the task is returned to the queue."""
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _IN_PART = frozenset({HTTPStatus.NON_AUTHORITATIVE_INFORMATION, HTTPStatus.PARTIAL_CONTENT})
-_UNSAID = timedelta(seconds=60)
+_ASSUMED_PAUSE = timedelta(seconds=60)
 """The pause after a busy answer without ``Retry-After``."""
 _SHORTEST = timedelta(seconds=1)
 """The shortest pause: ``Retry-After: 0`` would repeat a request without end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Further:
+class RequestExtras:
     """Additions of one call to a declared request; ``link``: the address of a next page, whose path and query count."""
 
     query: Mapping[str, Any] = field(default_factory=dict)
@@ -47,11 +47,11 @@ class Further:
     link: str | None = None
 
 
-NOTHING_MORE = Further()
+NO_EXTRAS = RequestExtras()
 
 
 class Session:
-    """Sends the requests of a declaration; ``asked`` counts them."""
+    """Sends the requests of a declaration; ``calls_sent`` counts them."""
 
     def __init__(
         self,
@@ -65,17 +65,17 @@ class Session:
     ) -> None:
         if missing := [name for name in declaration.auth.secrets if not environment.get(name)]:
             raise Misconfigured(f"{system}: its declaration names {' and '.join(missing)}, not set; export it first")
-        self.asked = 0
+        self.calls_sent = 0
         self._system = system
         self._declaration = declaration
         self._clock = clock
         self._base = httpx.URL(settings.url.rstrip("/") + "/")
-        self._budget = Budget(system, declaration.rate, clock)
+        self._budget = RateBudget(system, declaration.rate, clock)
         self._longest = timedelta(seconds=settings.busy_max_s)
         self._turn = asyncio.Semaphore(settings.parallel)
-        client = connect(
+        client = connect_http(
             timeout=settings.timeout_s,
-            abreast=settings.parallel,
+            concurrency=settings.parallel,
             headers={"Accept": "application/json", **declaration.auth.headers(environment)},
             transport=transport,
         )
@@ -86,7 +86,7 @@ class Session:
         """Closes the connections."""
         await self._client.close()
 
-    async def ask(self, request: Request, values: Values, further: Further = NOTHING_MORE) -> object:
+    async def ask(self, request: Request, values: Values, further: RequestExtras = NO_EXTRAS) -> object:
         """Returns the JSON of an answer; ``ABSENT`` if it has none or meets a condition of ``done``.
 
         Raises:
@@ -95,9 +95,9 @@ class Session:
             Refused: the answer is not declared.
         """
         answer = await self.read(request, values, further)
-        return ABSENT if answer is None else answer.said
+        return ABSENT if answer is None else answer.body
 
-    async def read(self, request: Request, values: Values, further: Further = NOTHING_MORE) -> Answer | None:
+    async def read(self, request: Request, values: Values, further: RequestExtras = NO_EXTRAS) -> HttpAnswer | None:
         """Returns an answer, or None if it meets a condition of ``not_found``; raises as ``ask``."""
         answer = await self._answer(request, values, further)
         if any_holds(request.not_found, answer):
@@ -107,29 +107,29 @@ class Session:
         self._must_succeed(request, answer)
         return answer
 
-    async def look(self, request: Request, values: Values) -> Answer:
+    async def look(self, request: Request, values: Values) -> HttpAnswer:
         """Returns any answer, unless the system is busy, away or refuses the credentials."""
-        answer = await self._answer(request, values, NOTHING_MORE)
+        answer = await self._answer(request, values, NO_EXTRAS)
         if answer.status in SIGN_IN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._must_succeed(request, answer)
         return answer
 
-    async def _answer(self, request: Request, values: Values, further: Further) -> Answer:
+    async def _answer(self, request: Request, values: Values, further: RequestExtras) -> HttpAnswer:
         url = self._url(request, values, further)
         options = self._options(request, values, further)
         async with self._turn:
-            await self._budget.take(request.method, url.path.removeprefix(self._base.path.rstrip("/")))
-            self.asked += 1
+            await self._budget.wait_for_turn(request.method, url.path.removeprefix(self._base.path.rstrip("/")))
+            self.calls_sent += 1
             response = await self._client.send(request.method, url, **options)
-        said = self._said(response)
-        answer = Answer(status=response.status_code, said=said)
+        body = self._body(response)
+        answer = HttpAnswer(status=response.status_code, body=body)
         if response.status_code in _BUSY or any_holds(self._declaration.busy, answer):
-            after = self._after(response)
+            after = self._pause(response)
             self._budget.pause(after)
-            raise Later(f"{self._system} is busy ({response.status_code})", after, busy=True)
+            raise RetryLater(f"{self._system} is busy ({response.status_code})", after, busy=True)
         return answer
 
-    def _url(self, request: Request, values: Values, further: Further) -> httpx.URL:
+    def _url(self, request: Request, values: Values, further: RequestExtras) -> httpx.URL:
         url = self._base.join(in_path(request.path, values).removeprefix("/"))
         if further.link is None:
             query = {name: in_text(text, values) for name, text in request.query.items()} | {**further.query}
@@ -144,7 +144,7 @@ class Session:
         return self._base.copy_with(raw_path=asked.raw_path)
 
     @staticmethod
-    def _options(request: Request, values: Values, further: Further) -> dict[str, Any]:
+    def _options(request: Request, values: Values, further: RequestExtras) -> dict[str, Any]:
         options: dict[str, Any] = {"headers": further.headers}
         body = in_body(request.body, values)
         if isinstance(body, dict):
@@ -155,21 +155,21 @@ class Session:
             options["data"] = in_body({**request.form}, values)
         return options
 
-    def _said(self, response: httpx.Response) -> object:
+    def _body(self, response: httpx.Response) -> object:
         """Returns the JSON of an answer; raises ``AnswerMalformed`` if it is invalid or repeats a name."""
         if not response.content or "json" not in response.headers.get("content-type", ""):
             return ABSENT
         try:
-            said = self._client.json(response)
+            body = self._client.json(response)
         except AnswerUnreadable:
             if response.is_success:
                 raise AnswerMalformed(f"{self._system} answered with JSON that is none") from None
             return ABSENT
         if names_twice(response.content):
             raise AnswerMalformed(f"{self._system} answered with an object that has two values of one name")
-        return said
+        return body
 
-    def _must_succeed(self, request: Request, answer: Answer) -> None:
+    def _must_succeed(self, request: Request, answer: HttpAnswer) -> None:
         what = f"{self._system} answered {answer.status} to {request.method} {request.path}"
         if answer.status in _IN_PART:
             raise AnswerMalformed(f"{what}: not all that it has, or not in its own words")
@@ -186,25 +186,25 @@ class Session:
     def _names(self) -> str:
         return " and ".join(self._declaration.auth.secrets) + ", and the rights of that account"
 
-    def _after(self, response: httpx.Response) -> timedelta:
+    def _pause(self, response: httpx.Response) -> timedelta:
         """Returns the pause for a busy system, up to the limit of its table."""
-        return min(max(self._asked_for(response.headers.get("retry-after", "").strip()), _SHORTEST), self._longest)
+        return min(max(self._retry_after(response.headers.get("retry-after", "").strip()), _SHORTEST), self._longest)
 
-    def _asked_for(self, said: str) -> timedelta:
+    def _retry_after(self, header: str) -> timedelta:
         """Reads ``Retry-After``: seconds or a date."""
-        if said.isdecimal():
-            return timedelta(seconds=int(said[:9]))
+        if header.isdecimal():
+            return timedelta(seconds=int(header[:9]))
         try:
-            until = parsedate_to_datetime(said)
+            until = parsedate_to_datetime(header)
         except (TypeError, ValueError):
-            return _UNSAID
-        return _UNSAID if until.tzinfo is None else until - self._clock.now()
+            return _ASSUMED_PAUSE
+        return _ASSUMED_PAUSE if until.tzinfo is None else until - self._clock.now()
 
 
-class Budget:
+class RateBudget:
     """Enforces the declared rates and the pauses that a system asked for, within one process."""
 
-    def __init__(self, system: str, rates: Sequence[Rate], clock: Clock) -> None:
+    def __init__(self, system: str, rates: Sequence[RateLimit], clock: Clock) -> None:
         self._system = system
         self._clock = clock
         self._windows = [(rate, deque[datetime](maxlen=rate.calls)) for rate in rates]
@@ -214,27 +214,27 @@ class Budget:
         """Sends nothing for that time."""
         self._paused_until = max(self._paused_until, self._clock.now() + after)
 
-    async def take(self, method: str, path: str) -> None:
-        """Waits until one more call is allowed; raises ``Later`` if the wait is too long."""
+    async def wait_for_turn(self, method: str, path: str) -> None:
+        """Waits until one more call is allowed; raises ``RetryLater`` if the wait is too long."""
         now = self._clock.now()
         matching = [(rate, calls) for rate, calls in self._windows if _matches(rate, method, path)]
         turns = (calls[0] + rate.per for rate, calls in matching if len(calls) == rate.calls)
-        turn = max(now, self._paused_until, *turns)
-        if turn - now > PATIENCE:
-            wait = turn - now
-            said = self._paused_until - now > PATIENCE
-            raise Later(f"{self._system} may be asked again in {wait.total_seconds():.0f} s", wait, busy=said)
+        turn_at = max(now, self._paused_until, *turns)
+        if turn_at - now > LONGEST_WAIT:
+            wait = turn_at - now
+            is_paused = self._paused_until - now > LONGEST_WAIT
+            raise RetryLater(f"{self._system} may be asked again in {wait.total_seconds():.0f} s", wait, busy=is_paused)
         for _, calls in matching:
-            calls.append(turn)
-        if turn > now:
-            await asyncio.sleep((turn - now).total_seconds())  # the rate is the system's
+            calls.append(turn_at)
+        if turn_at > now:
+            await asyncio.sleep((turn_at - now).total_seconds())  # the rate is the system's
 
 
-def _matches(rate: Rate, method: str, path: str) -> bool:
+def _matches(rate: RateLimit, method: str, path: str) -> bool:
     return f"{method} {path}".startswith(rate.match) or path.startswith(rate.match)
 
 
-Following = tuple[dict[str, Any], str | None]
+NextPage = tuple[dict[str, Any], str | None]
 """The query fields of the next page, and the link to it where the system gives one."""
 
 Page = Sequence[Mapping[str, Any]]
@@ -257,22 +257,22 @@ async def pages_of(
     pages, before, waited = listing.pages, set[str](), timedelta()
     asked, link = first_page(pages), None
     while True:
-        further = Further(body=asked) if pages and pages.of_body else Further(asked, link=link)
+        further = RequestExtras(body=asked) if pages and pages.of_body else RequestExtras(asked, link=link)
         try:
             answer = await session.read(listing, values, further)
-        except Later as busy:
+        except RetryLater as busy:
             if not patient or waited >= _PATIENT:
                 raise
-            waited += (pause := min(busy.after, PATIENCE))
+            waited += (pause := min(busy.after, LONGEST_WAIT))
             await asyncio.sleep(pause.total_seconds())  # the rate is the system's
             yield []
             continue
         if answer is None:
             return
         waited = timedelta()
-        records = _records(system, listing, answer.said)
+        records = _records(system, listing, answer.body)
         yield records
-        following = pages and next_page(system, pages, answer, [at(each, listing.id) for each in records], asked)
+        following = pages and next_page(system, pages, answer, [value_at(each, listing.id) for each in records], asked)
         if not following or not pages:
             return
         asked, link = following
@@ -283,8 +283,8 @@ async def pages_of(
             raise AnswerMalformed(f"{system} has more than {MOST:,} pages of what was asked for")
 
 
-def _records(system: str, listing: Listing, said: object) -> Page:
-    listed = said if listing.records is None else at(said, listing.records)
+def _records(system: str, listing: Listing, body: object) -> Page:
+    listed = body if listing.records is None else value_at(body, listing.records)
     if isinstance(listed, Mapping):
         listed = [listed]
     if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
@@ -299,8 +299,8 @@ def first_page(pages: Pages | None) -> dict[str, Any]:
 
 
 def next_page(
-    system: str, pages: Pages, answer: Answer, records: Sequence[object], asked: Mapping[str, Any]
-) -> Following | None:
+    system: str, pages: Pages, answer: HttpAnswer, records: Sequence[object], asked: Mapping[str, Any]
+) -> NextPage | None:
     """Returns how to request the page after the one with these ids; None if it was the last.
 
     Raises:
@@ -308,14 +308,14 @@ def next_page(
     """
     if len(records) > pages.size:
         raise AnswerMalformed(f"{system} gives pages of more than size = {pages.size} records: what size do they have?")
-    goes_on = None if pages.more is None else at(answer.said, pages.more)
+    goes_on = None if pages.more is None else value_at(answer.body, pages.more)
     if goes_on is False:
         return None
     if pages.next is None:
         ended = not records or (goes_on is None and pages.end == "short" and len(records) < pages.size)
         name = str(pages.parameter)
         return None if ended else ({**asked, name: asked[name] + 1 if pages.kind == "page" else records[-1]}, None)
-    where = at(answer.said, pages.next)
+    where = value_at(answer.body, pages.next)
     if where is ABSENT and len(records) >= pages.size and goes_on is None:
         raise AnswerMalformed(f"{system} gives a full page without {pages.next}: is it the last?")
     if where is ABSENT or where is None or where == "":

@@ -23,16 +23,16 @@ from shared.domain.errors import (
 )
 from shared.systems.contract import Result
 from shared.systems.engine.records import Record
-from shared.systems.engine.stepwise import Going, Journal, Later, Noting
-from shared.systems.http.declaration import Declaration, Job, LookAt, Resource, Step
-from shared.systems.http.paths import any_holds, at, each_at, in_text
-from shared.systems.http.session import Further, Session
-from shared.systems.http_client import together
+from shared.systems.engine.stepwise import Journal, PendingErasure, RetryLater, SaveJournals
+from shared.systems.http.declaration import ChangeStep, Declaration, Job, Resource, VerifyRequest
+from shared.systems.http.paths import any_holds, in_text, value_at, values_at
+from shared.systems.http.session import RequestExtras, Session
+from shared.systems.http_client import run_together
 
-Some = TypeVar("Some")
-Part = Sequence[tuple[Journal, Going]]
+Item = TypeVar("Item")
+Batch = Sequence[tuple[Journal, PendingErasure]]
 """The records of one call, each with its journal."""
-_SLOWER = 4
+_POLL_FACTOR = 4
 """The pause is the elapsed time divided by this, so that a month takes about fifty looks."""
 _AT_A_TIME = 100
 """The most records in one command."""
@@ -40,7 +40,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """The ids allowed in a command: without characters that a shell or a search interprets."""
 
 
-class Steps:
+class HttpSteps:
     """Erases and verifies records of one system."""
 
     def __init__(self, system: str, declaration: Declaration, session: Session, clock: Clock) -> None:
@@ -51,43 +51,47 @@ class Steps:
         looks = {name: each.verify for name, each in self._resources.items() if each.erase}
         self.searched = frozenset(name for name, each in looks.items() if each and each.search)
 
-    def going(self, record: Record) -> Going:
+    def journal_entry(self, record: Record) -> PendingErasure:
         """Returns the journal entry of a record to erase."""
         hit = record.ref
         ways = enumerate(self._resources[hit.resource].by_hand)
         way = next((n for n, each in ways if not each.when or any(c.holds_of(hit.record) for c in each.when)), 0)
-        return Going(place=hit.resource, id=hit.id, above={each.resource: each.id for each in hit.line}, way=way)
+        return PendingErasure(
+            place=hit.resource, id=hit.id, above={each.resource: each.id for each in hit.line}, variant=way
+        )
 
-    async def carry(self, journals: Sequence[Journal], note: Noting) -> Mapping[UUID, Result]:
+    async def take_steps(self, journals: Sequence[Journal], note: SaveJournals) -> Mapping[UUID, Result]:
         """Erases as far as possible, children first; returns the results of tasks that wait or failed."""
-        call = _Call(journals)
+        call = _EraseCall(journals)
         for name in reversed(self._order):
             for n, step in enumerate(self._resources[name].erase):
                 await self._take(call, name, n, step, note)
             await self._look(call, name)
         return call.ended
 
-    async def _take(self, call: "_Call", name: str, n: int, step: Step, note: Noting) -> None:
+    async def _take(self, call: "_EraseCall", name: str, n: int, step: ChangeStep, note: SaveJournals) -> None:
         """Takes one step of one resource, for all subjects."""
         if not (todo := call.at(name, n)):
             return
         await note()  # raises where a request was withdrawn meanwhile
         begun = [(journal, each) for journal, each in todo if not each.job]
-        apart: dict[UUID | None, list[tuple[Journal, Going]]] = {}
+        groups: dict[UUID | None, list[tuple[Journal, PendingErasure]]] = {}
         for journal, each in begun:
-            apart.setdefault(journal.task.task_id if each.alone else None, []).append((journal, each))
-        parts = [part for some in apart.values() for part in _parts(some, step.batch)]
-        await together(*(call.end(partial(self._sent, call, name, n, step, part), part) for part in parts))
+            groups.setdefault(journal.task.task_id if each.alone else None, []).append((journal, each))
+        parts = [part for some in groups.values() for part in _parts(some, step.batch)]
+        await run_together(*(call.end(partial(self._sent, call, name, n, step, part), part) for part in parts))
         if step.job is None:
             return
         await note()
-        jobs: dict[str, list[tuple[Journal, Going]]] = {}
+        jobs: dict[str, list[tuple[Journal, PendingErasure]]] = {}
         for journal, each in call.at(name, n):
             jobs.setdefault(each.job, []).append((journal, each))
         job = self._jobs[step.job]
-        await together(*(call.end(partial(self._follow, name, part, job), part) for _, part in sorted(jobs.items())))
+        await run_together(
+            *(call.end(partial(self._follow, name, part, job), part) for _, part in sorted(jobs.items()))
+        )
 
-    async def _sent(self, call: "_Call", name: str, n: int, step: Step, part: Part) -> None:
+    async def _sent(self, call: "_EraseCall", name: str, n: int, step: ChangeStep, part: Batch) -> None:
         """Sends one call; if it is refused for several people, sends it by halves until the cause is alone."""
         try:
             await self._send(name, n, step, part)
@@ -98,24 +102,26 @@ class Steps:
                 raise
             half = len(part) // 2
             halves = (part[:half], part[half:])
-            await together(*(call.end(partial(self._sent, call, name, n, step, each), each) for each in halves))
+            await run_together(*(call.end(partial(self._sent, call, name, n, step, each), each) for each in halves))
 
-    async def _send(self, name: str, n: int, step: Step, part: Part) -> None:
+    async def _send(self, name: str, n: int, step: ChangeStep, part: Batch) -> None:
         """Sends one call for these records; notes the job that it started."""
-        journal, going = part[0]
-        values = {**self._values(journal, going), "ids": [each.id for _, each in part]}
+        journal, record = part[0]
+        values = {**self._values(journal, record), "ids": [each.id for _, each in part]}
         once = {step.idempotency: _key(f"{name}.{n}", part)} if step.idempotency else {}
-        said = await self._session.ask(step, {**values, "task_id": str(journal.task.task_id)}, Further(headers=once))
+        body = await self._session.ask(
+            step, {**values, "task_id": str(journal.task.task_id)}, RequestExtras(headers=once)
+        )
         if step.job is None:
             _advance(part)
             return
-        job_id = at(said, self._jobs[step.job].id)
+        job_id = value_at(body, self._jobs[step.job].id)
         if isinstance(job_id, bool) or not isinstance(job_id, str | int) or not str(job_id).isprintable():
             raise AnswerMalformed(f"{self._system} began a job for {name} and does not say which")
         for _, each in part:
-            each.job, each.since, each.ran = str(job_id), self._clock.now(), False
+            each.job, each.since, each.job_continued = str(job_id), self._clock.now(), False
 
-    async def _follow(self, name: str, part: Part, job: Job) -> None:
+    async def _follow(self, name: str, part: Batch, job: Job) -> None:
         """Returns once the job is done; a job that failed for several people is started again for each of them.
 
         Raises:
@@ -124,7 +130,7 @@ class Steps:
         """
         began = part[0][1]
         passed = self._clock.now() - (began.since or self._clock.now())
-        state = at(await self._session.ask(job.status, {"job": began.job}), job.state)
+        state = value_at(await self._session.ask(job.status, {"job": began.job}), job.state)
         if state in job.done:
             _advance(part)
             return
@@ -137,16 +143,16 @@ class Steps:
             raise Refused(f"{self._system} says that a job of {name} has failed")
         if passed > job.within:
             raise Refused(f"{self._system} has not ended a job of {name} within {job.within}: look there")
-        if state in job.ready and job.run is not None and not began.ran:
+        if state in job.ready and job.run is not None and not began.job_continued:
             await self._session.ask(job.run, {"job": began.job})
             for _, each in part:
-                each.ran = True
-        raise self._later(max(job.every, passed / _SLOWER))
+                each.job_continued = True
+        raise self._later(max(job.every, passed / _POLL_FACTOR))
 
-    def _later(self, after: timedelta) -> Later:
-        return Later(f"{self._system} works on it", after)
+    def _later(self, after: timedelta) -> RetryLater:
+        return RetryLater(f"{self._system} works on it", after)
 
-    async def _look(self, call: "_Call", name: str) -> None:
+    async def _look(self, call: "_EraseCall", name: str) -> None:
         """Verifies every record of one resource; tasks with a record that is still there wait."""
         resource = self._resources[name]
         verify = resource.verify
@@ -156,35 +162,37 @@ class Steps:
             # a person erases only after getting the manual steps
             every = [(j, each) for j, each in call.at(name, n) if j.noted.by_person or not resource.by_hand]
             parts = _parts(every, 1 if resource.by_hand else request.batch)
-            await together(
+            await run_together(
                 *(call.end(partial(self._look_at, call, resource, name, request, part), part) for part in parts)
             )
         for _, each in call.at(name, len(resource.erase) + len(verify.ask)):
-            each.gone = True
+            each.erased = True
 
-    async def _look_at(self, call: "_Call", resource: Resource, name: str, request: LookAt, part: Part) -> None:
+    async def _look_at(
+        self, call: "_EraseCall", resource: Resource, name: str, request: VerifyRequest, part: Batch
+    ) -> None:
         """Verifies some records; if one is still there, its task waits and the others are verified without it."""
-        left = part
-        while left:
-            values = {**self._values(*left[0]), "ids": [each.id for _, each in left]}
+        remaining = part
+        while remaining:
+            values = {**self._values(*remaining[0]), "ids": [each.id for _, each in remaining]}
             answer = await self._session.look(request, values)
             if any_holds(request.gone, answer):
-                _advance(left)
+                _advance(remaining)
                 return
             if resource.by_hand:
                 return
-            ids = {str(one.id) for _, one in left}
-            shown = {str(each) for each in each_at(answer.said, request.shown)} & ids if request.shown else set()
-            still = [(journal, each) for journal, each in left if str(each.id) in (shown or ids)]
-            left = [(journal, each) for journal, each in left if str(each.id) not in (shown or ids)]
+            ids = {str(one.id) for _, one in remaining}
+            shown = {str(each) for each in values_at(answer.body, request.shown)} & ids if request.shown else set()
+            still = [(journal, each) for journal, each in remaining if str(each.id) in (shown or ids)]
+            remaining = [(journal, each) for journal, each in remaining if str(each.id) not in (shown or ids)]
             for journal in {journal.task.task_id: journal for journal, _ in still}.values():
-                theirs = [each for whose, each in still if whose is journal]
-                await call.end(partial(self._waits, journal, name, theirs), [(journal, theirs[0])])
+                own = [each for owner, each in still if owner is journal]
+                await call.end(partial(self._wait_result, journal, name, own), [(journal, own[0])])
 
-    async def _waits(self, journal: Journal, name: str, shown: Sequence[Going]) -> None:
-        raise self.seen_again(journal, name, shown)
+    async def _wait_result(self, journal: Journal, name: str, shown: Sequence[PendingErasure]) -> None:
+        raise self.on_still_shown(journal, name, shown)
 
-    def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
+    def on_still_shown(self, journal: Journal, name: str, shown: Iterable[PendingErasure]) -> RetryLater:
         """Returns when to verify records again that are still shown, and which are erased once more.
 
         Raises:
@@ -194,43 +202,47 @@ class Steps:
         verify = resource.verify
         if verify is None:
             raise TypeError("that place is not verified")
-        passed = now - journal.noted.looked.setdefault(name, now)
+        passed = now - journal.noted.still_shown_since.setdefault(name, now)
         if passed > verify.within:
             raise DataStillPresent(f"{self._system} says that a {name} was erased, and shows it after {verify.within}")
         # If every look by id shows a record as gone, the search index may lag behind.
-        all_gone = all(each.gone for each in journal.of_place(name))
+        all_gone = all(each.erased for each in journal.of_place(name))
         if not all_gone and not any(step.job for step in resource.erase):
             for each in shown:
-                each.step, each.gone = 0, False
-        return self._later(max(verify.settle, passed / _SLOWER))
+                each.step, each.erased = 0, False
+        return self._later(max(verify.settle, passed / _POLL_FACTOR))
 
-    def _values(self, journal: Journal, going: Going) -> dict[str, object]:
+    def _values(self, journal: Journal, record: PendingErasure) -> dict[str, object]:
         """Returns the values for templates: identities, its id, and the ids of records above."""
-        return {each.type.value: each.value for each in journal.task.identities} | self._ids_of(going)
+        return {each.type.value: each.value for each in journal.task.identities} | self._parent_ids(record)
 
-    def _ids_of(self, going: Going) -> dict[str, object]:
-        above: dict[str, object] = {f"{name}.{self._ids[name]}": value for name, value in going.above.items()}
-        return {"id": going.id, **above}
+    def _parent_ids(self, record: PendingErasure) -> dict[str, object]:
+        above: dict[str, object] = {f"{name}.{self._ids[name]}": value for name, value in record.above.items()}
+        return {"id": record.id, **above}
 
-    def must_be_whole(self, journal: Journal) -> None:
+    def refuse_manual_parts(self, journal: Journal) -> None:
         """Checks that the API can erase all records.
 
         Raises:
             NotSupported: a person must erase some, by the declared manual steps.
             AnswerMalformed: an id cannot be part of a command.
         """
-        names = dict.fromkeys(each.place for each in journal.noted.going)
-        bare = [name for name in reversed(self._order) if name in names and not self._resources[name].erase]
-        left = {name: some for name in bare if (some := [e for e in journal.of_place(name) if not e.gone])}
-        manual = [how for name, some in left.items() for how in self._manual_steps(name, some)]
-        if left:
-            said = f"{self._system} has no way to erase {', '.join(left)}: do it there, and enter what was done"
-            raise NotSupported(f"{said}; GET …/manual-steps says how" if manual else said, manual)
+        names = dict.fromkeys(each.place for each in journal.noted.erasures)
+        manual_resources = [name for name in reversed(self._order) if name in names and not self._resources[name].erase]
+        remaining = {
+            name: some for name in manual_resources if (some := [e for e in journal.of_place(name) if not e.erased])
+        }
+        manual = [how for name, some in remaining.items() for how in self._manual_steps(name, some)]
+        if remaining:
+            sentence = (
+                f"{self._system} has no way to erase {', '.join(remaining)}: do it there, and enter what was done"
+            )
+            raise NotSupported(f"{sentence}; GET …/manual-steps says how" if manual else sentence, manual)
 
-    def _manual_steps(self, name: str, left: Sequence[Going]) -> Iterator[str]:
+    def _manual_steps(self, name: str, remaining: Sequence[PendingErasure]) -> Iterator[str]:
         """Yields the manual steps for one resource."""
         for n, way in enumerate(self._resources[name].by_hand):
-            known = [self._ids_of(each) for each in left if each.way == n]
+            known = [self._parent_ids(each) for each in remaining if each.variant == n]
             if not all(_ID.fullmatch(str(value)) for values in known for value in values.values()):
                 raise AnswerMalformed(f"{self._system} has a {name} whose id could not stand in a command: look there")
             if way.each is None:
@@ -241,7 +253,7 @@ class Steps:
 
 
 @dataclass
-class _Call:
+class _EraseCall:
     """The tasks of one call, and the results of those that have ended."""
 
     journals: Sequence[Journal]
@@ -249,34 +261,39 @@ class _Call:
     def __post_init__(self) -> None:
         self.ended: dict[UUID, Result] = {}
 
-    def at(self, name: str, n: int) -> list[tuple[Journal, Going]]:
+    def at(self, name: str, n: int) -> list[tuple[Journal, PendingErasure]]:
         """Returns the records of one resource at that step."""
-        left = (each for each in self.journals if each.task.task_id not in self.ended)
+        active = (each for each in self.journals if each.task.task_id not in self.ended)
         return [
-            (journal, each) for journal in left for each in journal.of_place(name) if each.step == n and not each.gone
+            (journal, each)
+            for journal in active
+            for each in journal.of_place(name)
+            if each.step == n and not each.erased
         ]
 
-    async def end(self, work: Callable[[], Awaitable[None]], part: Part) -> None:
+    async def end(self, work: Callable[[], Awaitable[None]], part: Batch) -> None:
         """Does work for some records; if it waits or fails, their tasks take no further step."""
         tasks = [journal.task.task_id for journal, _ in part]
         try:
             await work()
-        except Later as later:
+        except RetryLater as later:
             self.ended |= {task_id: later.pending(task_id) for task_id in tasks}
         except (Unavailable, Refused) as failure:
             self.ended |= dict.fromkeys(tasks, failure)
 
 
-def _advance(part: Part) -> None:
+def _advance(part: Batch) -> None:
     for _, each in part:
         each.step, each.job = each.step + 1, ""
 
 
-def _parts(some: Sequence[Some], size: int) -> Iterator[Sequence[Some]]:
+def _parts(some: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (some[start : start + size] for start in range(0, len(some), size))
 
 
-def _key(key: str, part: Part) -> str:
+def _key(key: str, part: Batch) -> str:
     """Returns an idempotency key that is the same at each repeat."""
-    said = "\n".join(sorted(f"{journal.task.task_id} {journal.task.round} {key} {each.id}" for journal, each in part))
-    return hashlib.sha256(said.encode()).hexdigest()
+    content = "\n".join(
+        sorted(f"{journal.task.task_id} {journal.task.round} {key} {each.id}" for journal, each in part)
+    )
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -15,34 +15,34 @@ from shared.domain.errors import AnswerMalformed, ColumnUnmapped, NotSupported, 
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import Operation
 from shared.systems.contract import Task
-from shared.systems.engine.claims import NAMED
+from shared.systems.engine.account_claims import TYPE_OF_FIELD
 from shared.systems.engine.records import (
     ABSENT,
-    Applied,
-    Change,
-    Field,
+    AppliedChanges,
+    ChangeKind,
     Flag,
     Holder,
-    Kind,
     Link,
-    Name,
     Page,
     Record,
+    RecordChange,
+    RecordField,
+    RecordName,
+    RecordState,
     Shape,
-    State,
-    Subject,
+    SubjectSearch,
 )
-from shared.systems.engine.stepwise import Moments, OneUnit
-from shared.systems.http.declaration import FIELD, SHOWN, Declaration, Find, Resource, Step
-from shared.systems.http.paths import Condition, at, each_at
+from shared.systems.engine.stepwise import NonTransactionalUnit, SingleUnitSystem
+from shared.systems.http.declaration import FIELD, SHOWN, ChangeStep, Declaration, FindRequest, Resource
+from shared.systems.http.paths import Condition, value_at, values_at
 from shared.systems.http.session import Session, pages_of
-from shared.systems.http.steps import Steps
-from shared.systems.sweepable import Due
+from shared.systems.http.steps import HttpSteps
+from shared.systems.sweepable import DueRecords
 
-_DOES = {
-    (Kind.MARK, "restriction"): Operation.RESTRICT,
-    (Kind.UNMARK, "restriction"): Operation.LIFT,
-    (Kind.MARK, "marketing"): Operation.SUPPRESS,
+_KEY_OF_OPERATION = {
+    (ChangeKind.MARK, "restriction"): Operation.RESTRICT,
+    (ChangeKind.UNMARK, "restriction"): Operation.LIFT,
+    (ChangeKind.MARK, "marketing"): Operation.SUPPRESS,
 }
 
 
@@ -50,43 +50,43 @@ _LONGEST_ID = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class FoundRecord:
     """One record of the subject, with the record above it.
 
-    ``by``: the identity that found it; ``theirs``: by path the normalised identities of the subject in it.
+    ``found_by``: the identity that found it; ``identities``: by path the normalised identities of the subject in it.
     """
 
     task: Task
     resource: str
     id: str | int
     record: Mapping[str, Any]
-    above: "Hit | None" = None
-    by: Identity | None = None
-    theirs: Mapping[str, str] = field(default_factory=dict)
+    parent: "FoundRecord | None" = None
+    found_by: Identity | None = None
+    identities: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def name(self) -> Name:
+    def name(self) -> RecordName:
         """The unique name in the system."""
         return self.resource, (str(self.id),)
 
     @property
-    def line(self) -> "Iterator[Hit]":
+    def line(self) -> "Iterator[FoundRecord]":
         """The records above, the nearest first."""
-        above = self.above
+        above = self.parent
         while above is not None:
             yield above
-            above = above.above
+            above = above.parent
 
     @property
     def values(self) -> dict[str, Any]:
         """The values for templates: identities, its id, and every field of the records above."""
-        said: dict[str, Any] = {each.type.value: each.value for each in self.task.identities} | {"id": self.id}
+        values: dict[str, Any] = {each.type.value: each.value for each in self.task.identities} | {"id": self.id}
         for above in self.line:
-            said |= {f"{above.resource}.{path}": value for path, value in _leaves(above.record)}
-        return said
+            values |= {f"{above.resource}.{path}": value for path, value in _leaves(above.record)}
+        return values
 
 
-class Search:
+class HttpSearch:
     """Searches one system by the identities of a task.
 
     ``others``: by task, the number of other people's records, if the declaration says to count them.
@@ -99,30 +99,30 @@ class Search:
         self._parents = {each.of for each in declaration.resource.values()}
         self.others: dict[UUID, int] = {}
 
-    async def find(self, task: Task) -> AsyncGenerator[Sequence[Hit]]:
+    async def find(self, task: Task) -> AsyncGenerator[Sequence[FoundRecord]]:
         """Yields every record of the subject once, page by page; holds only records with records below.
 
         Raises:
             WrongPersonMatch: the search also returns records of others, and the declaration does not say to count them.
         """
-        seen, held = set[Name](), dict[str, list[Hit]]()
+        seen, parents = set[RecordName](), dict[str, list[FoundRecord]]()
         self.others[task.task_id] = 0
         for name in self._declaration.order:
-            for find, by, above, values in self._searches(task, name, held):
+            for find, found_by, parent, values in self._searches(task, name, parents):
                 async for page in pages_of(self._system, self._session, find, values):
-                    hits: list[Hit] = []
+                    hits: list[FoundRecord] = []
                     for record in page:
-                        hit = self._hit(task, name, find, record, above, by)
+                        hit = self._hit(task, name, find, record, parent, found_by)
                         if hit is not None and hit.name not in seen:
                             seen.add(hit.name)
                             hits.append(hit)
                     if name in self._parents:
-                        held.setdefault(name, []).extend(hits)
+                        parents.setdefault(name, []).extend(hits)
                     yield hits
 
     def _searches(
-        self, task: Task, name: str, held: Mapping[str, Sequence[Hit]]
-    ) -> Iterator[tuple[Find, Identity | None, Hit | None, Mapping[str, Any]]]:
+        self, task: Task, name: str, parents: Mapping[str, Sequence[FoundRecord]]
+    ) -> Iterator[tuple[FindRequest, Identity | None, FoundRecord | None, Mapping[str, Any]]]:
         """Yields each search of a resource: by an identity, or below a record."""
         resource = self._declaration.resource[name]
         for find in resource.find:
@@ -131,65 +131,71 @@ class Search:
                     if each.type in find.by and each.valid_to is None:
                         yield find, each, None, {each.type.value: each.value}
             else:
-                for above in held.get(resource.of, ()):
-                    under = {f"{above.resource}.{path}": value for path, value in _leaves(above.record)}
-                    yield find, None, above, {**above.values, **under}
+                for parent in parents.get(resource.of, ()):
+                    under = {f"{parent.resource}.{path}": value for path, value in _leaves(parent.record)}
+                    yield find, None, parent, {**parent.values, **under}
 
     def _hit(
-        self, task: Task, name: str, find: Find, record: Mapping[str, Any], above: Hit | None, by: Identity | None
-    ) -> Hit | None:
-        number = at(record, find.id)
+        self,
+        task: Task,
+        name: str,
+        find: FindRequest,
+        record: Mapping[str, Any],
+        parent: FoundRecord | None,
+        found_by: Identity | None,
+    ) -> FoundRecord | None:
+        number = value_at(record, find.id)
         if not is_text(number) or len(str(number)) > _LONGEST_ID or not str(number).isprintable():
             raise AnswerMalformed(f"{self._system} has a {name} without {find.id}")
-        theirs = _theirs(self._declaration.resource[name], record, above, task.identities)
-        if theirs is not None:
-            return Hit(task, name, number, record, above, by, theirs)
+        identities = _identities_shown(self._declaration.resource[name], record, parent, task.identities)
+        if identities is not None:
+            return FoundRecord(task, name, number, record, parent, found_by, identities)
         if find.foreign == "refuse":
             raise WrongPersonMatch(f"{self._system} found a {name} of another person too; nothing was done")
         self.others[task.task_id] += find.foreign == "count"
         return None
 
 
-def _theirs(
-    resource: Resource, record: Mapping[str, Any], above: Hit | None, identities: Sequence[Identity]
+def _identities_shown(
+    resource: Resource, record: Mapping[str, Any], above: FoundRecord | None, identities: Sequence[Identity]
 ) -> Mapping[str, str] | None:
     """Returns the identities that show the record to be the subject's; None unless every declared owner agrees.
 
     A type that the record yields, and of which none is known for certain, agrees if another owner does.
     """
     matched: dict[str, str] = {}
-    rests_on, tells = False, False
-    for path, whose in resource.owner.items():
-        values = each_at(record, path)
-        if whose not in set(IdentityType):
-            if not _is_below(whose, values, above):
+    needed_types, shows = False, False
+    for path, owner_type in resource.owner.items():
+        values = values_at(record, path)
+        if owner_type not in set(IdentityType):
+            if not _is_below(owner_type, values, above):
                 return None
-            rests_on = True
+            needed_types = True
             continue
-        kind = IdentityType(whose)
+        kind = IdentityType(owner_type)
         known = {each.value: each for each in identities if each.type is kind and each.valid_to is None}
         spellings = [spelled(kind, value) for value in values]
-        theirs = [each for each in spellings if each in known]
-        if theirs:
-            rests_on |= any(_is_theirs_alone(known[each]) for each in theirs)
-            matched[path] = theirs[0]
+        shown_identities = [each for each in spellings if each in known]
+        if shown_identities:
+            needed_types |= any(_is_unshared(known[each]) for each in shown_identities)
+            matched[path] = shown_identities[0]
         elif resource.yields.get(path) is kind and all(each.claimed for each in known.values()) and any(spellings):
-            tells = True
+            shows = True
         else:
             return None
-    return None if tells and not rests_on else matched
+    return None if shows and not needed_types else matched
 
 
-def _is_below(whose: str, values: Collection[object], above: Hit | None) -> bool:
+def _is_below(owner_path: str, values: Collection[object], above: FoundRecord | None) -> bool:
     """Returns whether a record names the declared field of a record above."""
-    parent, _, field_of_it = whose.partition(".")
+    parent, _, field_of_it = owner_path.partition(".")
     line = () if above is None else (above, *above.line)
     over = next((each for each in line if each.resource == parent), None)
-    wanted = ABSENT if over is None else at(over.record, field_of_it)
+    wanted = ABSENT if over is None else value_at(over.record, field_of_it)
     return is_text(wanted) and str(wanted) in {str(each) for each in values if is_text(each)}
 
 
-def _is_theirs_alone(identity: Identity) -> bool:
+def _is_unshared(identity: Identity) -> bool:
     """Returns whether an identity is verified and not shared."""
     return not identity.shared and not identity.claimed
 
@@ -222,67 +228,67 @@ def _leaves(record: Mapping[str, Any], below: str = "") -> list[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ResourcePlace:
     """A resource and its shape."""
 
     resource: Resource
     shape: Shape
 
-    def record(self, hit: Hit, *, data: bool = False) -> Record:
+    def record(self, hit: FoundRecord, *, data: bool = False) -> Record:
         """Returns one of its records for the engine."""
-        said, shape = hit.record, self.shape
+        content, shape = hit.record, self.shape
         return Record(
             shape,
             hit.name[1],
             tuple(_holder(hit, holder) for holder in shape.holders),
-            states=tuple(each.lasts(said) for each in self.resource.refuse_when),
-            parents=((0, hit.above.name[1]),) if hit.above else (),
-            flags=(*self._flags(said), None),
-            person=None if hit.above else " ".join(map(str, hit.name)),
+            states=tuple(each.lasts(content) for each in self.resource.refuse_when),
+            parents=((0, hit.parent.name[1]),) if hit.parent else (),
+            flags=(*self._flags(content), None),
+            person=None if hit.parent else " ".join(map(str, hit.name)),
             data=self._data(hit) if data else None,
             ref=hit,
         )
 
-    def _data(self, hit: Hit) -> tuple[Any, ...]:
+    def _data(self, hit: FoundRecord) -> tuple[Any, ...]:
         """Returns the fields of a copy; for a correction the fields that it may replace, and the rest as one."""
-        resource, said = self.resource, hit.record
+        resource, content = self.resource, hit.record
         if hit.task.operation is not Operation.RECTIFY:
-            return tuple(said.get(each.column, ABSENT) for each in self.shape.fields)
-        corrected = {each.path: at(said, each.path) for each in resource.rectify.values()}
-        rest = _without(said, corrected)
+            return tuple(content.get(each.column, ABSENT) for each in self.shape.fields)
+        corrected = {each.path: value_at(content, each.path) for each in resource.rectify.values()}
+        rest = _without(content, corrected)
         known = {**dict.fromkeys(resource.fields, ABSENT), **corrected, "": rest}
         return tuple(known[each.column] if each.rectifies or each.fact else ABSENT for each in self.shape.fields)
 
-    def _flags(self, said: Mapping[str, Any]) -> tuple[bool | None, bool | None]:
+    def _flags(self, content: Mapping[str, Any]) -> tuple[bool | None, bool | None]:
         restrict, lift, suppress = self.resource.restrict, self.resource.lift, self.resource.suppress
-        lifted = False if lift and _all(lift.seen, said) else None
-        restricted = True if restrict and _all(restrict.seen, said) else lifted
-        return restricted, None if suppress is None else _all(suppress.seen, said)
+        lifted = False if lift and _all_hold(lift.seen, content) else None
+        restricted = True if restrict and _all_hold(restrict.seen, content) else lifted
+        return restricted, None if suppress is None else _all_hold(suppress.seen, content)
 
 
-def _without(said: object, paths: Collection[str], at_path: str = "") -> object:
+def _without(content: object, paths: Collection[str], at_path: str = "") -> object:
     """Returns the value without these paths."""
-    match said:
+    match content:
         case Mapping():
-            parts = ((name, f"{at_path}.{name}".lstrip("."), each) for name, each in said.items())
+            parts = ((name, f"{at_path}.{name}".lstrip("."), each) for name, each in content.items())
             return {name: _without(each, paths, path) for name, path, each in parts if path not in paths}
         case list():
-            named = [(f"{at_path}.{n}".lstrip("."), each) for n, each in enumerate(said)]
+            named = [(f"{at_path}.{n}".lstrip("."), each) for n, each in enumerate(content)]
             return [_without(each, paths, path) for path, each in named if path not in paths]
         case _:
-            return said
+            return content
 
 
-def _all(conditions: Sequence[Condition], said: object) -> bool:
-    return all(each.holds_of(said) for each in conditions)
+def _all_hold(conditions: Sequence[Condition], content: object) -> bool:
+    return all(each.holds_of(content) for each in conditions)
 
 
-def _holder(hit: Hit, holder: Holder) -> str | None:
+def _holder(hit: FoundRecord, holder: Holder) -> str | None:
     """Returns the identity in a record: the subject's, or else the first one there."""
     if not holder.column:
-        return hit.by.value if hit.by and hit.by.type is holder.type else None
-    held = (str(value) for value in each_at(hit.record, holder.column) if is_text(value))
-    return hit.theirs.get(holder.column) or next(held, None)
+        return hit.found_by.value if hit.found_by and hit.found_by.type is holder.type else None
+    values = (str(value) for value in values_at(hit.record, holder.column) if is_text(value))
+    return hit.identities.get(holder.column) or next(values, None)
 
 
 def _shape(name: str, resource: Resource) -> Shape:
@@ -292,24 +298,30 @@ def _shape(name: str, resource: Resource) -> Shape:
         parties={},
         holders=(*_holders(resource),),
         links=(Link(resource.of, joins=False),) if resource.of else (),
-        states=tuple(State(each.reason, each.word) for each in resource.refuse_when),
+        states=tuple(RecordState(each.reason, each.word) for each in resource.refuse_when),
         flags=(
-            Flag("restriction", stays=resource.lift is None) if resource.restrict else None,
+            Flag("restriction", permanent=resource.lift is None) if resource.restrict else None,
             Flag("marketing") if resource.suppress else None,
             None,
         ),
         fields=(
-            *(Field(each, each, _as_it_is, kind=kind, shown=kind in SHOWN) for each, kind in resource.fields.items()),
-            *(Field(e.path, name, _as_it_is, shown=False, rectifies=name) for name, e in resource.rectify.items()),
-            Field("", "", _as_it_is, kind="A", shown=False, fact=True),
+            *(
+                RecordField(each, each, _unchanged, kind=kind, shown=kind in SHOWN)
+                for each, kind in resource.fields.items()
+            ),
+            *(
+                RecordField(e.path, name, _unchanged, shown=False, rectifies=name)
+                for name, e in resource.rectify.items()
+            ),
+            RecordField("", "", _unchanged, kind="A", shown=False, fact=True),
         ),
-        apart=None if resource.of else "declared",
-        whole=True,
-        mails=True,
+        separates_people=None if resource.of else "declared",
+        kept_complete=True,
+        used_for_marketing=True,
     )
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
@@ -320,7 +332,9 @@ def _holders(resource: Resource) -> Iterator[Holder]:
     for kind in sorted(by - {*owners.values()}):
         yield Holder("", None, kind)
     recorded = resource.accounts_recorded
-    corrected = ((str(each.path), NAMED[name]) for name, each in resource.rectify.items() if name in NAMED)
+    corrected = (
+        (str(each.path), TYPE_OF_FIELD[name]) for name, each in resource.rectify.items() if name in TYPE_OF_FIELD
+    )
     for path, kind in dict.fromkeys([*owners.items(), *resource.yields.items(), *corrected]):
         own = path in recorded if kind is IdentityType.ACCOUNT_ID else bool(recorded)
         finds = owners.get(path) is kind and kind in by
@@ -328,35 +342,37 @@ def _holders(resource: Resource) -> Iterator[Holder]:
 
 
 def _steps(
-    resource: Resource, operation: Operation, change: Change, said: Mapping[str, Any]
-) -> Iterator[tuple[Step | None, Mapping[str, Any]]]:
+    resource: Resource, operation: Operation, change: RecordChange, content: Mapping[str, Any]
+) -> Iterator[tuple[ChangeStep | None, Mapping[str, Any]]]:
     """Yields the steps of a change with the values for their templates; None if none are declared."""
     if operation is not Operation.RECTIFY:
         declared = getattr(resource, operation)
         yield from ((step, {}) for step in (declared.steps if declared else (None,)))
         return
     for path, asserted in change.values:
-        values = {"asserted": asserted, "current": at(said, path)}
+        values = {"asserted": asserted, "current": value_at(content, path)}
         correction = next(each for each in resource.rectify.values() if each.path == path)
         yield from ((step, values) for step in correction.steps)
 
 
-class HttpUnit(Steps, Moments):
+class HttpUnit(HttpSteps, NonTransactionalUnit):
     """Finds and changes records without a transaction."""
 
     for_many = False
 
-    def __init__(self, system: str, declaration: Declaration, session: Session, search: Search, clock: Clock) -> None:
-        Moments.__init__(self)
-        Steps.__init__(self, system, declaration, session, clock)
+    def __init__(
+        self, system: str, declaration: Declaration, session: Session, search: HttpSearch, clock: Clock
+    ) -> None:
+        NonTransactionalUnit.__init__(self)
+        HttpSteps.__init__(self, system, declaration, session, clock)
         self._search, self.others = search, search.others
         resources = ((name, declaration.resource[name]) for name in declaration.order)
-        self._places = {name: _Place(each, _shape(name, each)) for name, each in resources}
+        self._places = {name: _ResourcePlace(each, _shape(name, each)) for name, each in resources}
         self.shapes: Sequence[Shape] = [each.shape for each in self._places.values()]
         self.order: Sequence[str] = [*reversed(self._places)]
 
     async def find(
-        self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
+        self, subjects: Sequence[SubjectSearch], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
         """Yields the records of each subject; ``data``: every field must be classified."""
         del lock
@@ -369,7 +385,7 @@ class HttpUnit(Steps, Moments):
                     if most is not None and found > most:
                         return
 
-    def _record(self, hit: Hit, *, data: bool = False) -> Record:
+    def _record(self, hit: FoundRecord, *, data: bool = False) -> Record:
         place = self._places[hit.resource]
         if data and hit.task.operation is not Operation.RECTIFY:
             must_be_classified(self._system, place.resource, hit.record)
@@ -379,34 +395,34 @@ class HttpUnit(Steps, Moments):
         """Reads each record by its id; leaves out those that are ``not_found``."""
         now: list[Record] = []
         for record in records:
-            hit: Hit = record.ref
+            hit: FoundRecord = record.ref
             resource = self._places[hit.resource].resource
             if resource.read is None:
                 raise NotSupported(f"{self._system} reads no {hit.resource} by its id: look there")
             answer = await self._session.read(resource.read, hit.values)
             if answer is None:
                 continue
-            said = answer.said if resource.read.records is None else at(answer.said, resource.read.records)
-            if not isinstance(said, Mapping):
+            content = answer.body if resource.read.records is None else value_at(answer.body, resource.read.records)
+            if not isinstance(content, Mapping):
                 raise AnswerMalformed(f"{self._system} answers with no {hit.resource} where one is read by its id")
-            now.append(self._record(replace(hit, record=said), data=data))
+            now.append(self._record(replace(hit, record=content), data=data))
         return now
 
-    async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
+    async def apply(self, changes: Sequence[RecordChange], *, skip_referenced: bool = False) -> AppliedChanges:
         """Changes records one by one; raises ``NotSupported`` if a resource declares no steps."""
-        del skip_tied
+        del skip_referenced
         for each in changes:
             resource, name = self._places[each.shape.place].resource, each.shape.place
-            operation = Operation.RECTIFY if each.kind is Kind.SET else _DOES[each.kind, each.flag]
+            operation = Operation.RECTIFY if each.kind is ChangeKind.SET else _KEY_OF_OPERATION[each.kind, each.flag]
             for record in each.records:
-                hit: Hit = record.ref
+                hit: FoundRecord = record.ref
                 values = {**hit.values, "task_id": str(hit.task.task_id)}
-                for step, said in _steps(resource, operation, each, hit.record):
+                for step, template_values in _steps(resource, operation, each, hit.record):
                     if step is None:
                         says = f"{self._system} has no way to {operation} {name}: do it there, and enter what was done"
                         raise NotSupported(says)
-                    await self._session.ask(step, {**values, **said})
-        return Applied([len(each.records) for each in changes], {})
+                    await self._session.ask(step, {**values, **template_values})
+        return AppliedChanges([len(each.records) for each in changes], {})
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:
         """Returns a digest of each id."""
@@ -418,7 +434,7 @@ class HttpUnit(Steps, Moments):
         del place
         raise NotSupported(f"{self._system} does not count its records")
 
-    async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
+    async def past(self, due: DueRecords, after: Record | None, *, most: int) -> Page:
         """Not supported: the API lists no records."""
         del due, after, most
         raise NotSupported(f"{self._system} does not list records by age")
@@ -432,5 +448,5 @@ def must_be_classified(system: str, resource: Resource, record: Mapping[str, Any
         raise ColumnUnmapped(f"{system} has fields that its declaration does not classify: {', '.join(names)}")
 
 
-class HttpSystem(OneUnit[HttpUnit]):
+class HttpSystem(SingleUnitSystem[HttpUnit]):
     """Serves one declared system."""

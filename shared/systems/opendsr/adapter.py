@@ -14,7 +14,7 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import OnErasure
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
-from shared.systems.engine.stepwise import Later, apart
+from shared.systems.engine.stepwise import RetryLater, work_one_by_one
 from shared.systems.opendsr.processor import (
     Processor,
     RequestStatus,
@@ -29,7 +29,7 @@ from shared.systems.opendsr.settings import OpenDsrSettings
 from shared.systems.protocols import Tried
 
 
-class _Asking(NamedTuple):
+class _AccessTask(NamedTuple):
     """A task, the time of its first request, and whether an earlier attempt may have submitted it."""
 
     task: Task
@@ -63,12 +63,12 @@ class OpenDsrAdapter:
 
     @property
     def can(self) -> Capabilities:
-        """States what follows from its table: OpenDSR has no word for what must stay, nor for a period that keeps."""
+        """Returns the capabilities of its table: OpenDSR can report neither retained data nor periods."""
         return Capabilities(
             on_erasure=frozenset({OnErasure.DELETE}),
             searched_by=frozenset({*self._settings.identities, *self._settings.extensions}),
-            knows_times=False,
-            knows_no_states=True,
+            has_record_times=False,
+            reports_no_states=True,
         )
 
     async def inspect(self) -> Sequence[Tried]:
@@ -93,24 +93,24 @@ class OpenDsrAdapter:
                 repeat = "submitted_at" in task.progress
                 if not repeat:
                     await save({task.task_id: {"submitted_at": now}})
-                asking = _Asking(task, str(task.progress.get("submitted_at", now)), repeat)
+                access = _AccessTask(task, str(task.progress.get("submitted_at", now)), repeat)
                 exports = task.operation is Operation.EXPORT
-                return [await (self._export(asking) if exports else self._erase(asking, save))]
+                return [await (self._export(access) if exports else self._erase(access, save))]
 
-        return await apart(one, tasks, save_progress, max(1, len(tasks)))
+        return await work_one_by_one(one, tasks, save_progress, max(1, len(tasks)))
 
     erase = export = ask
 
-    async def _erase(self, asking: _Asking, save: Checkpoint) -> Result:
-        task = asking.task
+    async def _erase(self, access: _AccessTask, save: Checkpoint) -> Result:
+        task = access.task
         try:
-            found = await self._look(asking)
+            found = await self._look(access)
             await save({task.task_id: {"found": found}})
             if found == 0:
                 return Receipt(task.task_id, TaskOutcome.NO_MATCH)
             self._must_be_few(task, found)
-            await self._ask(asking, RequestType.ERASURE, "erase")
-            if remaining := self._count(await self._ask(asking, RequestType.ACCESS, "after")):
+            await self._ask(access, RequestType.ERASURE, "erase")
+            if remaining := self._count(await self._ask(access, RequestType.ACCESS, "after")):
                 raise DataStillPresent(f"{self._system} says completed, and asked again it found {remaining} results")
         except Withdrawn:
             raise
@@ -122,19 +122,19 @@ class OpenDsrAdapter:
             raise
         return Receipt(task.task_id, TaskOutcome.ERASED, found=found, changed=found)
 
-    async def _look(self, asking: _Asking) -> int:
-        noted = asking.task.progress.get("found")
+    async def _look(self, access: _AccessTask) -> int:
+        noted = access.task.progress.get("found")
         if isinstance(noted, int):
             return noted
-        status = await self._ask(asking, RequestType.ACCESS, "before")
+        status = await self._ask(access, RequestType.ACCESS, "before")
         found = self._count(status)
         if found and status.results_url is not None:
-            await self._results(asking.task, status.results_url, found)
+            await self._results(access.task, status.results_url, found)
         return found
 
-    async def _export(self, asking: _Asking) -> Result:
-        task = asking.task
-        status = await self._ask(asking, RequestType.ACCESS, "export")
+    async def _export(self, access: _AccessTask) -> Result:
+        task = access.task
+        status = await self._ask(access, RequestType.ACCESS, "export")
         found = self._count(status)
         if found == 0:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
@@ -160,12 +160,12 @@ class OpenDsrAdapter:
             raise WrongPersonMatch(f"{self._system} found another person too; nothing was done")
         return results
 
-    async def _ask(self, asking: _Asking, kind: RequestType, purpose: str) -> Status:
-        task = asking.task
+    async def _ask(self, access: _AccessTask, kind: RequestType, purpose: str) -> Status:
+        task = access.task
         request_id = subject_request_id(task.task_id, purpose, task.round)
-        status = await self._processor.status(request_id) if asking.repeat else None
+        status = await self._processor.status(request_id) if access.repeat else None
         if status is None:
-            body = request_body(request_id, kind, task.identities, asking.submitted, self._settings)
+            body = request_body(request_id, kind, task.identities, access.submitted, self._settings)
             await self._processor.submit(request_id, body)
             status = await self._processor.status(request_id)
         match status and status.request_status:
@@ -174,7 +174,7 @@ class OpenDsrAdapter:
             case RequestStatus.CANCELLED:
                 raise Refused(f"{self._system} cancelled the {kind} request")
             case _:
-                raise Later(f"{self._system} works on it", timedelta(seconds=self._settings.poll_s))
+                raise RetryLater(f"{self._system} works on it", timedelta(seconds=self._settings.poll_s))
 
     def _count(self, status: Status) -> int:
         if status.results_count is None:

@@ -26,7 +26,7 @@ from shared.domain.identities import Identity
 from shared.domain.release import Match
 from shared.domain.text import forms, nfc
 from shared.systems.bounds import MOST
-from shared.systems.http_client import HttpClient, connect
+from shared.systems.http_client import HttpClient, connect_http
 from shared.systems.opendsr.settings import OpenDsrSettings
 
 API_VERSION = "2.0"
@@ -136,11 +136,11 @@ def is_foreign(data: JsonValue, identities: Sequence[Identity], settings: OpenDs
 
 def named_in(data: JsonValue, identities: Sequence[Identity], settings: OpenDsrSettings) -> tuple[Match, ...]:
     """Returns the identities of the subject that a result names."""
-    said = [(name, _plain(value)) for name, value in _named(data, _own(identities, settings), None)]
+    values = [(name, _plain(value)) for name, value in _named(data, _own(identities, settings), None)]
     return tuple(
         Match(each.type, each.value)
         for each in identities
-        if any(value in known for name, value in said for known in [_own([each], settings).get(name, ())])
+        if any(value in known for name, value in values for known in [_own([each], settings).get(name, ())])
     )
 
 
@@ -180,20 +180,20 @@ def _plain(value: str) -> str:
     return nfc(nfc(value.strip()).casefold())
 
 
-def read(model: type[AnswerT], said: Any, system: str) -> AnswerT:
+def read(model: type[AnswerT], content: Any, system: str) -> AnswerT:
     """Reads an answer; raises ``AnswerMalformed`` that names the wrong fields, never their values."""
     try:
-        return model.model_validate(said)
+        return model.model_validate(content)
     except ValidationError as error:
         places = (".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
         fields = sorted({place or "the body" for place in places})
         raise AnswerMalformed(f"{system} does not answer in OpenDSR {API_VERSION}: check {', '.join(fields)}") from None
 
 
-def results(said: Any, count: int, system: str) -> list[tuple[str, dict[str, JsonValue]]]:
+def results(content: Any, count: int, system: str) -> list[tuple[str, dict[str, JsonValue]]]:
     """Reads the results of an access request, as (category, data); raises ``AnswerMalformed`` if the count differs."""
     try:
-        found = _RESULTS.validate_python(said)
+        found = _RESULTS.validate_python(content)
     except ValidationError:
         malformed = f"{system} gives results that are not JSON objects by category, each a word of small letters"
         raise AnswerMalformed(malformed) from None
@@ -275,9 +275,9 @@ class Processor:
         )
         self._base = httpx.URL(str(settings.url).rstrip("/") + "/")
         self._credentials = {} if token is None else {"Authorization": f"Bearer {token}"}
-        connection = connect(
+        connection = connect_http(
             timeout=settings.timeout_s,
-            abreast=settings.parallel,
+            concurrency=settings.parallel,
             headers={"Accept": "application/json"},
             transport=transport,
         )
@@ -344,10 +344,10 @@ class Processor:
 
     def _read(self, model: type[AcceptedT], answer: httpx.Response, asked: UUID) -> AcceptedT:
         self._verify(answer)
-        said = read(model, self._client.json(answer), self._system)
-        if said.subject_request_id != asked:
+        parsed = read(model, self._client.json(answer), self._system)
+        if parsed.subject_request_id != asked:
             raise AnswerMalformed(f"{self._system} answered about another request than the one it was asked about")
-        return said
+        return parsed
 
     def _verify(self, answer: httpx.Response) -> None:
         if self._certificate is not None:

@@ -1,4 +1,4 @@
-"""Roundup as the services ask for it, served by the engine; hundreds of tasks in as few calls as it allows."""
+"""Serves a Roundup tracker by the engine; it works hundreds of tasks in few calls."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -9,36 +9,36 @@ from shared.domain.identities import Identity
 from shared.domain.policy import OnErasure, Other, Policy, read_policy
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, CopiedRecord, Result, Task
+from shared.systems.engine.adapter import EngineAdapter
 from shared.systems.engine.copying import Copies
-from shared.systems.engine.ownership import Mine
-from shared.systems.engine.records import Span
-from shared.systems.engine.serving import Served
+from shared.systems.engine.ownership import OwnedRecord
+from shared.systems.engine.records import NumberPeriod
 from shared.systems.protocols import HandOver, Tried
 from shared.systems.roundup.copies import CATEGORIES, HISTORY
 from shared.systems.roundup.escalation import escalate
-from shared.systems.roundup.people import USER, Person
+from shared.systems.roundup.people import USER, TrackerUser
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.roundup.system import MARKS, Scope, TicketSystem, TicketUnit
 from shared.systems.roundup.tracker import RESOLVED, ROWS, Tracker
-from shared.systems.sweepable import Counted, Dated, Due, Exemptions, GoOn, Swept
+from shared.systems.sweepable import DatedPlace, DueCount, DueRecords, Exemptions, SweepResult, SweepStep
 
 
-class _Call(Served):
+class _AdapterCall(EngineAdapter):
     """One call of an operation."""
 
     def __init__(self, system: TicketSystem, policy: Policy) -> None:
         super().__init__(system, policy)
         self._tickets, self._policy = system, policy
 
-    def _copies(self, left: Sequence[Span]) -> Copies:
-        return _AsRead(self._tickets.name, self._policy, left)
+    def _copies(self, kept_periods: Sequence[NumberPeriod]) -> Copies:
+        return _CopiesAsRead(self._tickets.name, self._policy, kept_periods)
 
 
-class _AsRead(Copies):
+class _CopiesAsRead(Copies):
     """The system itself has written down what its records say: what they hide is in their history, too."""
 
-    def record(self, mine: Mine) -> CopiedRecord:
-        read = mine.record.ref
+    def record(self, owned: OwnedRecord) -> CopiedRecord:
+        read = owned.record.ref
         if not isinstance(read, CopiedRecord):
             raise TypeError("a record was read without what it says")
         return read
@@ -55,9 +55,9 @@ class RoundupAdapter:
         on_erasure=frozenset({OnErasure.DELETE}),  # it knows no rule by which a ticket would have to stay
         one_flag=True,
         categories=tuple(sorted((*CATEGORIES.values(), HISTORY))),
-        knows_times=False,
-        tells_holders_apart=True,  # of those who have one address the name must be the subject's (``people.py``)
-        knows_no_states=True,
+        has_record_times=False,
+        distinguishes_holders=True,  # of those who have one address the name must be the subject's (``people.py``)
+        reports_no_states=True,
     )
 
     def __init__(
@@ -91,11 +91,11 @@ class RoundupAdapter:
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Finds the subject's users and what else they are known by."""
-        return await _Call(self._system("names"), self._policy).locate(tasks, save_progress)
+        return await _AdapterCall(self._system("names"), self._policy).locate(tasks, save_progress)
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Returns what an erasure would find, or why it would do nothing."""
-        return await _Call(self._system("all"), self._policy).plan(tasks, save_progress)
+        return await _AdapterCall(self._system("all"), self._policy).plan(tasks, save_progress)
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Reads the account, the tickets, every message and file of each subject, and the history of these."""
@@ -105,18 +105,18 @@ class RoundupAdapter:
         self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
     ) -> Sequence[Result]:
         """The same, handed over while it is read; counts what others wrote on their tickets."""
-        return await _Call(self._system("all"), self._policy).export_in_parts(tasks, save_progress, hand_over)
+        return await _AdapterCall(self._system("all"), self._policy).export_in_parts(tasks, save_progress, hand_over)
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Overwrites and retires the subject with all that is theirs, closes their tickets, looks again."""
-        return await _Call(self._system("all", save_progress), self._policy).erase(tasks, save_progress)
+        """Overwrites and retires the subject's users and records, closes their tickets, and verifies."""
+        return await _AdapterCall(self._system("all", save_progress), self._policy).erase(tasks, save_progress)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Corrects name, e-mail address or number; marks who is restricted or wants no marketing."""
-        return await _Call(self._system("flags", save_progress), self._policy).amend(tasks, save_progress)
+        return await _AdapterCall(self._system("flags", save_progress), self._policy).amend(tasks, save_progress)
 
     async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Puts each request before the privacy team: one ticket, commented as it worsens."""
+        """Opens one ticket for each request to the privacy team, and adds comments as it escalates."""
         del save_progress
         results: list[Result] = []
         for task in tasks:  # one after another: two tasks may be about one request
@@ -131,21 +131,23 @@ class RoundupAdapter:
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """The users without the mark that stops it."""
         users = await self._tracker.search("user", f"{USER},{MARKS['marketing']}")
-        mailed = (Person.read(fields) for fields in users if not fields.get(MARKS["marketing"]))
+        mailed = (TrackerUser.read(fields) for fields in users if not fields.get(MARKS["marketing"]))
         yield [person.identities(self._name) for person in mailed]
 
     # What is past its day, by night.
 
     @property
-    def dated(self) -> Sequence[Dated]:
+    def dated(self) -> Sequence[DatedPlace]:
         """Tickets, by the field with the time of their resolution, if one is declared."""
         field = self._settings.resolved_on
-        return (Dated("issue", CATEGORIES["issue"], {RESOLVED: field}),) if field else ()
+        return (DatedPlace("issue", CATEGORIES["issue"], {RESOLVED: field}),) if field else ()
 
-    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[DueRecords], exempt: Exemptions) -> Sequence[DueCount | Refused]:
         """Counts the due tickets."""
-        return await _Call(self._system("desk"), self._policy).count(due, spared)
+        return await _AdapterCall(self._system("desk"), self._policy).count(due, exempt)
 
-    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]:
+    async def sweep(
+        self, due: Sequence[DueRecords], exempt: Exemptions, step: SweepStep
+    ) -> Sequence[SweepResult | Refused]:
         """Lets each go, with its messages, its files and their history."""
-        return await _Call(self._system("desk"), self._policy).sweep(due, spared, go_on)
+        return await _AdapterCall(self._system("desk"), self._policy).sweep(due, exempt, step)

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from shared.domain.policy import Other
 from shared.domain.release import WITHHELD, Match, withholds
 from shared.systems.contract import CopiedRecord
-from shared.systems.roundup.tracker import RESOLVED, Item, Links, Past
+from shared.systems.roundup.tracker import RESOLVED, HistoryRow, Item, Links
 
 CATEGORIES: Final[Mapping[str, str]] = {
     "user": "requester",
@@ -84,18 +84,18 @@ def copy(
 
 
 def history(
-    system: str, name: tuple[str, str], said: Sequence[Past], people: Collection[str], matched: tuple[Match, ...]
+    system: str, name: tuple[str, str], rows: Sequence[HistoryRow], people: Collection[str], matched: tuple[Match, ...]
 ) -> Iterator[CopiedRecord]:
     """The history of a record of these people, the latest first.
 
     What it said while it was another person's is withheld (Art. 15(4)), and so is who of other people changed it.
     """
-    theirs, created = True, any(done == "create" and user in people for _, user, _, done, _ in said)
-    for change in reversed(said):
+    was_theirs, created = True, any(done == "create" and user in people for _, user, _, done, _ in rows)
+    for change in reversed(rows):
         at, user, is_staff, done, values = change
-        theirs = _were_theirs(name[0], values, people, afterwards=theirs, created=created)
+        was_theirs = _were_theirs(name[0], values, people, afterwards=was_theirs, created=created)
         former = _former(name[0], change, people)
-        former = former if theirs else dict.fromkeys(former, WITHHELD)
+        former = former if was_theirs else dict.fromkeys(former, WITHHELD)
         by = "you" if user in people else "service desk" if is_staff else WITHHELD
         moment = instant(at)
         data: dict[str, JsonValue] = {"record": CATEGORIES[name[0]], "id": name[1]}
@@ -115,7 +115,7 @@ def _were_theirs(
     return owner[0][2] in people if owner else created
 
 
-def _former(classname: str, change: Past, people: Collection[str]) -> dict[str, JsonValue]:
+def _former(classname: str, change: HistoryRow, people: Collection[str]) -> dict[str, JsonValue]:
     """Returns the former values by field; of a link from another record its number, by kind."""
     *_, done, values = change
     if done in _LINKED:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shared.domain.errors import AnswerMalformed, DataStillPresent, Refused, Unavailable
 from shared.systems.contract import Checkpoint, Result
-from shared.systems.engine.stepwise import Going, Journal, Standing
+from shared.systems.engine.stepwise import ActiveTasks, Journal, PendingErasure
 from shared.systems.roundup.tracker import (
     FIELDS,
     LEFT,
@@ -23,7 +23,7 @@ from shared.systems.roundup.tracker import (
 Records = Mapping[str, Sequence[str]]
 """Ids by class."""
 ERASED: Final = "[erased]"
-_HANGING: Final = ("file", "msg", "query", "issue")
+_ERASED_FIRST: Final = ("file", "msg", "query", "issue")
 _BLANK: Final[Mapping[str, Item]] = {
     "issue": {"title": ERASED},
     "msg": {"content": ERASED, "summary": ERASED, "messageid": "", "inreplyto": ""},
@@ -41,43 +41,43 @@ def blank(classname: str, identity: str, closed: str | None) -> Item:
     return {**_BLANK[classname], "status": closed} if classname == "issue" and closed else _BLANK[classname]
 
 
-class Overwriting:
-    """Takes people out of one tracker: what hangs on them first, so that a repeat still finds whose it is."""
+class TicketEraser:
+    """Overwrites people in one tracker: their records first, so that a repeat still finds the owner."""
 
     def __init__(self, tracker: Tracker, save_progress: Checkpoint) -> None:
         self._tracker, self._save_progress = tracker, save_progress
 
-    async def carry(self, journals: Sequence[Journal]) -> Mapping[UUID, Result]:
+    async def take_steps(self, journals: Sequence[Journal]) -> Mapping[UUID, Result]:
         """Overwrites all that was noted, and looks; of those that failed, or were withdrawn, the result."""
-        going = {each.task.task_id: each for each in journals if each.noted.going}
-        if not going:
+        by_task = {each.task.task_id: each for each in journals if each.noted.erasures}
+        if not by_task:
             return {}
-        tickets = any(each.of_place("issue") for each in going.values())
+        tickets = any(each.of_place("issue") for each in by_task.values())
         closed = await self._tracker.closed_status() if tickets else None
-        ended = await self._overwrite(going, closed)
-        if written := [each for key, each in going.items() if key not in ended]:
+        ended = await self._overwrite(by_task, closed)
+        if written := [each for key, each in by_task.items() if key not in ended]:
             await self._tracker.of_records("forget", _all_of(written), FIELDS)
             ended |= await self._look(written, closed)
         return ended
 
-    async def _overwrite(self, going: Mapping[UUID, Journal], closed: str | None) -> dict[UUID, Result]:
+    async def _overwrite(self, by_task: Mapping[UUID, Journal], closed: str | None) -> dict[UUID, Result]:
         """Returns the failed tasks; their users stay unchanged, so that a repeat finds them."""
         ended: dict[UUID, Result] = {}
-        standing = Standing(going, self._save_progress)
-        for classes in (_HANGING, ("user",)):
+        active_tasks = ActiveTasks(by_task, self._save_progress)
+        for classes in (_ERASED_FIRST, ("user",)):
             wishes = [
                 (task_id, each, _wish(each, journal, closed))
-                for task_id, journal in going.items()
+                for task_id, journal in by_task.items()
                 for classname in classes
                 for each in journal.of_place(classname)
             ]
             for batch in batches([wish for wish in wishes if wish[0] not in ended]):
-                ended |= await standing.withdrawn()
-                if left := [wish for wish in batch if wish[0] not in ended]:
-                    ended |= await self._together(left)
+                ended |= await active_tasks.withdrawn()
+                if open_wishes := [wish for wish in batch if wish[0] not in ended]:
+                    ended |= await self._together(open_wishes)
         return ended
 
-    async def _together(self, wishes: Sequence[tuple[UUID, Going, Item]]) -> Mapping[UUID, Result]:
+    async def _together(self, wishes: Sequence[tuple[UUID, PendingErasure, Item]]) -> Mapping[UUID, Result]:
         try:
             asked = {"records": [record for *_, record in wishes], "staff": self._tracker.staff_roles}
             answer = await self._tracker.privacy("overwrite", asked, FIELDS)
@@ -98,38 +98,38 @@ class Overwriting:
 
     async def _look(self, written: Sequence[Journal], closed: str | None) -> Mapping[UUID, Result]:
         """Reads all of it again, with its history."""
-        records, says = _all_of(written), defaultdict[str, dict[str, Item]](dict)
+        records, values_by_class = _all_of(written), defaultdict[str, dict[str, Item]](dict)
         fields = {classname: [*blank(classname, "0", closed)] for classname in records}
         for batch in batches([(classname, one) for classname, ids in records.items() for one in ids]):
             wanted = {"records": by_class(batch), "fields": fields}
             for classname, items in (await self._tracker.privacy("values", wanted, VALUES)).items():
-                says[classname] |= items
+                values_by_class[classname] |= items
         rows = await self._tracker.of_records("history", records, ROWS)
-        looked = {each.task.task_id: self._looked(each, says, rows, closed) for each in written}
-        return {task_id: result for task_id, result in looked.items() if result}
+        results = {each.task.task_id: self._looked(each, values_by_class, rows, closed) for each in written}
+        return {task_id: result for task_id, result in results.items() if result}
 
     def _looked(
         self,
         journal: Journal,
-        says: Mapping[str, Mapping[str, Item]],
+        values_by_class: Mapping[str, Mapping[str, Item]],
         rows: Mapping[str, Mapping[str, int]],
         closed: str | None,
     ) -> Result | None:
         noted, system = journal.noted, self._tracker.system
-        lines = sum(rows.get(each.place, {}).get(str(each.id), 0) for each in noted.going)
-        kept = 0
-        for each in noted.going:
-            said = says[each.place].get(str(each.id))
-            each.gone = said is not None and not unlike(said, blank(each.place, str(each.id), closed))
-            kept += not each.gone
-        if kept:
-            return DataStillPresent(f"after the erasure {kept} records of {system} still hold their data")
+        lines = sum(rows.get(each.place, {}).get(str(each.id), 0) for each in noted.erasures)
+        remaining = 0
+        for each in noted.erasures:
+            values = values_by_class[each.place].get(str(each.id))
+            each.erased = values is not None and not unlike(values, blank(each.place, str(each.id), closed))
+            remaining += not each.erased
+        if remaining:
+            return DataStillPresent(f"after the erasure {remaining} records of {system} still hold their data")
         if lines:
             return DataStillPresent(f"the history of {system} still has {lines} rows of these records")
         return None
 
 
-def _wish(each: Going, journal: Journal, closed: str | None) -> Item:
+def _wish(each: PendingErasure, journal: Journal, closed: str | None) -> Item:
     """A record as the tracker's route wants it: it is overwritten only while it belongs to one of the people."""
     people, values = [str(user.id) for user in journal.of_place("user")], blank(each.place, str(each.id), closed)
     retire = each.place == "user"
@@ -142,7 +142,7 @@ def _counted(reasons: Counter[str]) -> str:
 
 
 def _all_of(journals: Iterable[Journal]) -> Records:
-    return by_class({(each.place, str(each.id)) for journal in journals for each in journal.noted.going})
+    return by_class({(each.place, str(each.id)) for journal in journals for each in journal.noted.erasures})
 
 
 def by_class(names: Iterable[tuple[str, str]]) -> Records:

@@ -23,7 +23,7 @@ SUFFIX: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class TrackerUser:
     """A user of the tracker, retired or not; ``addresses`` in lower case."""
 
     id: str
@@ -32,7 +32,7 @@ class Person:
     phone: str
 
     @classmethod
-    def read(cls, fields: Mapping[str, str | None]) -> "Person":
+    def read(cls, fields: Mapping[str, str | None]) -> "TrackerUser":
         """Reads a person from the fields of a user."""
         name, address, alternates, phone = (fields.get(key) or "" for key in USER.split(","))
         addresses = frozenset(in_letters(nfc(one.casefold())) for one in (address, *alternates.split()) if one)
@@ -40,10 +40,10 @@ class Person:
 
     def identities(self, source: str) -> tuple[Identity, ...]:
         """Returns the identities of the user by which another system could be searched."""
-        said = [(IdentityType.EMAIL, address) for address in sorted(self.addresses)]
-        said += [(IdentityType.PHONE, self.number)] if self.number else []
+        values = [(IdentityType.EMAIL, address) for address in sorted(self.addresses)]
+        values += [(IdentityType.PHONE, self.number)] if self.number else []
         found = []
-        for kind, value in (*said, (IdentityType.NAME, self.name)):
+        for kind, value in (*values, (IdentityType.NAME, self.name)):
             with contextlib.suppress(MalformedIdentity):
                 found.append(Identity(kind, normalise(kind, value), source=source))
         return tuple(found)
@@ -57,8 +57,8 @@ class Person:
 class Candidates:
     """The hits of a search for many subjects, so that each is judged against a few people only."""
 
-    def __init__(self, people: Iterable[Person]) -> None:
-        self._by_key: defaultdict[str, list[Person]] = defaultdict(list)
+    def __init__(self, people: Iterable[TrackerUser]) -> None:
+        self._by_key: defaultdict[str, list[TrackerUser]] = defaultdict(list)
         for person in people:
             for key in (*person.addresses, digits(person.phone)[-SUFFIX:]):
                 self._by_key[key].append(person)
@@ -73,9 +73,9 @@ class Candidates:
             return cls(())
         asked = {"addresses": sorted(emails), "phones": sorted(phones)}
         answer = await tracker.privacy("people", asked, FIELDS)
-        return cls(Person.read(fields) for fields in member(answer, "collection", PEOPLE, tracker.system))
+        return cls(TrackerUser.read(fields) for fields in member(answer, "collection", PEOPLE, tracker.system))
 
-    def of(self, identities: Iterable[Identity]) -> Sequence[Person]:
+    def of(self, identities: Iterable[Identity]) -> Sequence[TrackerUser]:
         """Returns users who may have one of the identities."""
         keys = [
             digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else in_letters(nfc(one.value.casefold()))
@@ -97,7 +97,7 @@ def searched(identities: Iterable[Identity]) -> tuple[Identity, ...]:
     )
 
 
-def has(person: Person, identity: Identity) -> bool:
+def bears_identity(person: TrackerUser, identity: Identity) -> bool:
     """Whether the user record carries this very identity: the whole address, the whole number in any spelling."""
     match identity.type:
         case IdentityType.EMAIL:
@@ -108,7 +108,7 @@ def has(person: Person, identity: Identity) -> bool:
             return False
 
 
-def judged(people: Iterable[Person], identities: Sequence[Identity]) -> dict[str, bool]:
+def proven_users(people: Iterable[TrackerUser], identities: Sequence[Identity]) -> dict[str, bool]:
     """Returns, by user ID, whether a hit is proven to be the subject.
 
     A value that only one user has is proof, unless that user has another value of a type that the subject also gave,
@@ -119,12 +119,12 @@ def judged(people: Iterable[Person], identities: Sequence[Identity]) -> dict[str
     been corrected. Another name does: a household may share the mailbox.
     """
     keys = searched(identities)
-    hits = [person for person in people if any(has(person, key) for key in keys)]
-    sharing = {key: sum(has(person, key) for person in hits) + key.shared for key in keys}
-    return {person.id: _proven(person, keys, sharing, identities) for person in hits}
+    hits = [person for person in people if any(bears_identity(person, key) for key in keys)]
+    sharing = {key: sum(bears_identity(person, key) for person in hits) + key.shared for key in keys}
+    return {person.id: _proof(person, keys, sharing, identities) for person in hits}
 
 
-def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, ...]:
+def matches_of(person: TrackerUser, identities: Iterable[Identity]) -> tuple[Match, ...]:
     """Returns the values that find or distinguish a person; a national number as the subject's number."""
     numbers = [person.phone] if person.number else [each.value for each in identities if _has_number(person, each)]
     return (
@@ -139,10 +139,10 @@ def digits(number: str) -> str:
     return "".join(filter(str.isdigit, number))
 
 
-def _proven(
-    person: Person, keys: Sequence[Identity], sharing: Mapping[Identity, int], identities: Sequence[Identity]
+def _proof(
+    person: TrackerUser, keys: Sequence[Identity], sharing: Mapping[Identity, int], identities: Sequence[Identity]
 ) -> bool:
-    matched = [key for key in keys if has(person, key)]
+    matched = [key for key in keys if bears_identity(person, key)]
     named = _same_name(person, identities)
     values = {IdentityType.EMAIL: bool(person.addresses), IdentityType.PHONE: bool(person.phone)}
     proved = (key for key in matched if key.type is IdentityType.EMAIL and key.level > NOTHING)
@@ -154,11 +154,11 @@ def _proven(
     return named and not contradicted
 
 
-def _has_number(person: Person, identity: Identity) -> bool:
-    return identity.type is IdentityType.PHONE and has(person, identity)
+def _has_number(person: TrackerUser, identity: Identity) -> bool:
+    return identity.type is IdentityType.PHONE and bears_identity(person, identity)
 
 
-def _same_name(person: Person, identities: Sequence[Identity]) -> bool:
+def _same_name(person: TrackerUser, identities: Sequence[Identity]) -> bool:
     return bool(_words(person.name)) and _words(person.name) in _names(identities)
 
 

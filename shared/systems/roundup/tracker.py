@@ -12,14 +12,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from shared.domain.errors import AnswerMalformed, NotSupported, Unavailable
 from shared.systems.bounds import MOST
-from shared.systems.http_client import HttpClient, connect, together
+from shared.systems.http_client import HttpClient, connect_http, run_together
 from shared.systems.roundup.settings import RoundupSettings
 
 Item = Mapping[str, Any]
-Look = Callable[[], Awaitable[None]]
+CheckLease = Callable[[], Awaitable[None]]
 """Raises where another worker has the task, or the request was withdrawn."""
-Each = TypeVar("Each")
-Said = TypeVar("Said")
+ItemType = TypeVar("ItemType")
+AnswerType = TypeVar("AnswerType")
 CHUNK: Final = 100
 BATCH: Final = 500
 RESOLVED: Final = "resolved"
@@ -63,9 +63,9 @@ ROWS: TypeAdapter[dict[str, dict[str, int]]] = TypeAdapter(dict[_Class, dict[Id,
 """Rows of history by class and id."""
 Links = list[tuple[str, str, Id, str | None]]
 """Each with a sign (added or removed), a class, an ID, and a name if the class has names."""
-Past = tuple[str, str, bool, str, dict[str, Links | str | bool | int | float | None]]
+HistoryRow = tuple[str, str, bool, str, dict[str, Links | str | bool | int | float | None]]
 """A row of the history: when, by which user, whether that is staff, what was done, and what each field said before."""
-CHANGES: TypeAdapter[dict[str, dict[str, list[Past]]]] = TypeAdapter(dict[_Class, dict[Id, list[Past]]])
+CHANGES: TypeAdapter[dict[str, dict[str, list[HistoryRow]]]] = TypeAdapter(dict[_Class, dict[Id, list[HistoryRow]]])
 """Rows of the history by class and id, oldest first."""
 VALUES: TypeAdapter[dict[str, dict[str, dict[str, Any]]]] = TypeAdapter(dict[_Class, dict[Id, dict[str, Any]]])
 """Field values, by class and ID."""
@@ -78,14 +78,14 @@ COUNT: TypeAdapter[int] = TypeAdapter(_Count)
 FIELDS: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 
 
-def member(said: Any, name: str, form: TypeAdapter[Said], system: str) -> Said:
+def member(answer: Any, name: str, form: TypeAdapter[AnswerType], system: str) -> AnswerType:
     """Returns the member of an answer with that name.
 
     Raises:
         AnswerMalformed: it is missing or malformed
     """
     try:
-        return form.validate_python(said[name] if isinstance(said, Mapping) else None)
+        return form.validate_python(answer[name] if isinstance(answer, Mapping) else None)
     except (KeyError, ValidationError):
         raise AnswerMalformed(f"{system} answers without {name}, or with {name} in another form") from None
 
@@ -104,7 +104,7 @@ class Tracker:
         self.staff_roles = settings.staff_roles
         self._turn = asyncio.Semaphore(settings.parallel)
         url = httpx.URL(str(settings.url))
-        connection = connect(
+        connection = connect_http(
             base_url=url.join("rest/"),
             auth=(settings.user, password),
             headers={"Origin": f"{url.scheme}://{url.netloc.decode()}", "X-Requested-With": "rest"},
@@ -132,9 +132,9 @@ class Tracker:
         """The items with these ids, retired or not, with their content; a hundred in one call where they are in use."""
         wanted = sorted(set(ids), key=int)
         searches = (self.search(classname, fields, **{"id": some, "@verbose": 3}) for some in batches(wanted, CHUNK))
-        items = [item for found in await together(*searches) for item in found]
+        items = [item for found in await run_together(*searches) for item in found]
         there = {str(item["id"]) for item in items}
-        items += await together(*(self._get(classname, one, fields) for one in wanted if one not in there))
+        items += await run_together(*(self._get(classname, one, fields) for one in wanted if one not in there))
         return sorted(items, key=lambda item: int(item["id"]))
 
     async def _get(self, classname: str, identity: str, fields: str) -> Item:
@@ -155,7 +155,7 @@ class Tracker:
         """A new item; its id."""
         return member(self._data(await self._call("POST", f"data/{classname}", values)), "id", _ID, self.system)
 
-    async def change(self, classname: str, identity: str, values: Item, *, look: Look | None = None) -> None:
+    async def change(self, classname: str, identity: str, values: Item, *, look: CheckLease | None = None) -> None:
         """Gives the fields other values, again if the item has changed meanwhile.
 
         ``look`` is asked each time between the look at the item and its change: what it raises ends this.
@@ -175,7 +175,7 @@ class Tracker:
         await self._under_etag(classname, identity, body)
 
     async def _under_etag(
-        self, classname: str, identity: str, body: Callable[[Item], Item | None], look: Look | None = None
+        self, classname: str, identity: str, body: Callable[[Item], Item | None], look: CheckLease | None = None
     ) -> None:
         path = f"data/{classname}/{identity}"
         for _ in range(_CONFLICTS):
@@ -191,7 +191,7 @@ class Tracker:
                 return
         raise Unavailable(f"{self.system}: an item of {classname} is being changed by others all the time")
 
-    async def privacy(self, route: str, body: Item, form: TypeAdapter[Said]) -> Said:
+    async def privacy(self, route: str, body: Item, form: TypeAdapter[AnswerType]) -> AnswerType:
         """The answer of one of the tracker's privacy routes.
 
         Raises:
@@ -205,7 +205,9 @@ class Tracker:
             )
         return member(self._http.json(answer), "data", form, self.system)
 
-    async def of_records(self, route: str, records: Mapping[str, Sequence[str]], form: TypeAdapter[Said]) -> Said:
+    async def of_records(
+        self, route: str, records: Mapping[str, Sequence[str]], form: TypeAdapter[AnswerType]
+    ) -> AnswerType:
         """The same of a route that is asked for records by class and id."""
         return await self.privacy(route, {"records": records, "staff": self.staff_roles}, form)
 
@@ -231,7 +233,7 @@ class Tracker:
         return self._http.expect(answer, f"to {method} {path.partition('?')[0]}")
 
 
-def batches(many: Sequence[Each], size: int = BATCH) -> Iterator[Sequence[Each]]:
+def batches(many: Sequence[ItemType], size: int = BATCH) -> Iterator[Sequence[ItemType]]:
     """Slices, of themselves small enough for one call of a privacy route."""
     return (many[at : at + size] for at in range(0, len(many), size))
 

@@ -1,4 +1,4 @@
-"""A SQL store as the services ask for it: what follows from its dataset, its check, and what is compared by night."""
+"""Serves a SQL store by the engine: its capabilities, its check, and its marketing list."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -9,23 +9,23 @@ from shared.domain.identities import Identity, IdentityType, MalformedIdentity, 
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Policy
 from shared.systems.capabilities import Capabilities
-from shared.systems.engine.claims import REACHED
+from shared.systems.engine.account_claims import CONTACT_TYPES
+from shared.systems.engine.adapter import EngineAdapter
 from shared.systems.engine.records import Record
-from shared.systems.engine.serving import Served
 from shared.systems.protocols import Tried
 from shared.systems.sql import check
 from shared.systems.sql.declaration import Table
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.sql.system import SqlSystem
-from shared.systems.states import Telling
-from shared.systems.sweepable import Dated
+from shared.systems.states import StatePlace
+from shared.systems.sweepable import DatedPlace
 
 _OF_A_PERSON: Final = frozenset({IdentityType.ACCOUNT_ID, IdentityType.EMAIL})
 """Identities that identify a person in requests and holds; a number identifies a line."""
 _RESTRICTING: Final = frozenset({Operation.RESTRICT, Operation.LIFT})
 
 
-class SqlAdapter(Served):
+class SqlAdapter(EngineAdapter):
     """Serves any store with a declared dataset."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
@@ -43,12 +43,12 @@ class SqlAdapter(Served):
         return await check.inspect(self._system)
 
     async def forget(self) -> None:
-        """Forgets in the store what was noted of requests that are long over, and stated of rows that are gone."""
+        """Deletes notes of old requests, and statements about deleted rows."""
         async with self._system.unit() as unit:
             await unit.forget()
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
-        """Our own people whose rows show no stop, by what is known of them there."""
+        """Yields the identities of the company's own people without a stop of marketing."""
         switched = [(name, table) for name, table in self._dataset.tables.items() if table.no_marketing]
         for name, table in switched:
             mails = [column for column, each in table.searched.items() if each.mails]
@@ -78,31 +78,32 @@ class SqlAdapter(Served):
         return Capabilities(
             on_erasure=frozenset(OnErasure),  # or it refuses by name what its dataset does not say how to do
             erases_by_category=True,
-            spares_by_category=True,
-            silences=frozenset(t.category for _, t in tables) - {t.category for _, t in tables if not t.no_marketing},
-            corrects=dataset.corrects,
-            stated=frozenset(table.category for _, table in tables if table.stated),
+            keeps_by_category=True,
+            marketing_stop_categories=frozenset(t.category for _, t in tables)
+            - {t.category for _, t in tables if not t.no_marketing},
+            may_need_correction=dataset.corrects,
+            statement_categories=frozenset(table.category for _, table in tables if table.stated),
             one_flag=dataset.restrict is None and switched,
-            keeps_periods=dataset.restrict is not None,
-            holds=frozenset(table.category for _, table in tables),
+            restricts_by_period=dataset.restrict is not None,
+            declared_categories=frozenset(table.category for _, table in tables),
             not_held=dataset.not_held,
             tenants=frozenset(tenant for tenant in self._system.tenancy.values if tenant),
             legend=dataset.legend(),
             not_compared=_not_compared(dataset.tables),
             searched_by=dataset.searched_by,
             yields=dataset.yields,
-            leads_on=dataset.leads_on,
-            knows_times=timed,
-            heeds_periods=timed,  # what is no longer theirs finds rows of its time alone
-            tells_people_apart=any(table.person_column for _, table in tables),
-            weighs_claims=True,
+            finds_more=dataset.leads_on,
+            has_record_times=timed,
+            respects_periods=timed,  # what is no longer theirs finds rows of its time alone
+            distinguishes_people=any(table.person_column for _, table in tables),
+            checks_claimed_accounts=True,
             unconfirmed_accounts=dataset.unconfirmed_accounts,
             may_refuse=bool(against_policy) or any(t.states or self._policy.keeps(t.category) for _, t in tables),
-            telling=[Telling(name, t.category, reason) for name, t in tables for reason in t.states],
-            knows_no_states=True,
-            against_policy=against_policy,
+            state_places=[StatePlace(name, t.category, reason) for name, t in tables for reason in t.states],
+            reports_no_states=True,
+            policy_conflicts=against_policy,
             undeclared=unrestricted,
-            lacks={
+            missing_declarations={
                 "unrestricted": () if dataset.restrict or unrestricted else _unrestricted(dataset.tables),
                 "uncorrected": dataset.uncorrected,
                 "people_not_counted": [n for n, t in tables if t.searched and not t.parties and not t.person_column],
@@ -115,10 +116,10 @@ class SqlAdapter(Served):
         )
 
     @property
-    def dated(self) -> Sequence[Dated]:
+    def dated(self) -> Sequence[DatedPlace]:
         """The tables that say from when periods of the policy count in them."""
         return [
-            Dated(name, table.category, table.anchors, table.country is not None)
+            DatedPlace(name, table.category, table.anchors, table.country is not None)
             for name, table in self._dataset.tables.items()
             if table.anchors
         ]
@@ -134,7 +135,7 @@ def _claims_accounts(table: Table) -> bool:
     """Whether it yields an account with an address or a number: that is a claim, until something confirms it."""
     columns = table.columns.values()
     yielded = {each.identity for each in columns if each.yields}
-    return IdentityType.ACCOUNT_ID in yielded and bool({each.identity for each in columns} & REACHED)
+    return IdentityType.ACCOUNT_ID in yielded and bool({each.identity for each in columns} & CONTACT_TYPES)
 
 
 def _not_compared(tables: Mapping[str, Table]) -> tuple[str, ...]:
@@ -146,16 +147,16 @@ def _not_compared(tables: Mapping[str, Table]) -> tuple[str, ...]:
 
 def _unrestricted(tables: Mapping[str, Table]) -> Sequence[str]:
     """The tables in which nothing tells who is restricted, where others do: a person restricts there."""
-    return sorted(tables.keys() - _reach(tables))
+    return sorted(tables.keys() - _places_showing_restriction(tables))
 
 
-def _reach(tables: Mapping[str, Table]) -> frozenset[str]:
+def _places_showing_restriction(tables: Mapping[str, Table]) -> frozenset[str]:
     """Returns the tables whose readers see a restriction: they bear it, lead to it, or name its account."""
     reached = {name for name, table in tables.items() if table.restrict}
     if any(tables[name].is_of_one_account for name in reached):
         reached |= {name for name, table in tables.items() if IdentityType.ACCOUNT_ID in table.types}
-    while led := {name for name in tables.keys() - reached if _leads(tables[name], reached)}:
-        reached |= led
+    while leading := {name for name in tables.keys() - reached if _leads(tables[name], reached)}:
+        reached |= leading
     return frozenset(reached)
 
 

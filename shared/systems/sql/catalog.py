@@ -9,7 +9,7 @@ from itertools import pairwise
 from shared.domain.errors import ColumnUnmapped, Misconfigured, SystemRefused, TableMissing
 from shared.systems.sql.dataset import SIDE, Dataset, ordered
 from shared.systems.sql.declaration import Table
-from shared.systems.sql.server import Place
+from shared.systems.sql.server import TableName
 
 TABLE, PARTITIONED, VIEW, MATERIALISED = "table", "partitioned table", "view", "materialized view"
 UNSIGNED = "bigint unsigned"
@@ -17,13 +17,13 @@ DATE, ZONELESS, ZONED = "date", "timestamp without time zone", "timestamp with t
 TEXT = frozenset({"text", "character varying"})
 PADDED = "bpchar"
 """The type that PostgreSQL pads with blanks; ``character`` in a cast would be one letter."""
-_CANNOT_NAME_ANYBODY = frozenset(
+_IMPERSONAL_TYPES = frozenset(
     {
         *("boolean", DATE, "double precision", "interval", "real", "smallint", ZONED, ZONELESS),
         *("time with time zone", "time without time zone"),
     }
 )
-_LETS_GO = "n"
+_RELEASING_ACTIONS = "n"
 """ON DELETE SET NULL: the referring row stays without a reference. SET DEFAULT would refer to another row."""
 
 
@@ -35,7 +35,9 @@ class DatasetOutdated(Misconfigured, SystemRefused):
 
 @dataclass(frozen=True, slots=True)
 class SeenColumn:
-    """A column as it is: ``loose``: = matches other bytes too; ``full_type``: its type as the server writes it.
+    """A column of the live table: ``loose``: = matches other bytes too; ``full_type``.
+
+    Its type as the server writes it.
 
     ``any_case``: it ignores case.
     """
@@ -51,12 +53,12 @@ class SeenColumn:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table as it is for this user; ``unique``: the sets of columns that no two rows have in common.
+    """A live table as this user sees it; ``unique``: the sets of columns that no two rows have in common.
 
     ``hiding``: row security may hide rows of it.
     """
 
-    place: Place
+    place: TableName
     columns: Mapping[str, SeenColumn]
     kind: str = TABLE
     primary_key: tuple[str, ...] = ()
@@ -78,12 +80,12 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ForeignKey:
     """A foreign key from the table at ``child`` to the one at ``parent``."""
 
     name: str
-    child: Place
-    parent: Place
+    child: TableName
+    parent: TableName
     columns: tuple[str, ...]
     to: tuple[str, ...]
     on_delete: str = "a"
@@ -91,23 +93,23 @@ class Reference:
     nullable: bool = True
 
     @property
-    def lets_go(self) -> bool:
+    def releases_parent(self) -> bool:
         """Whether the row that it refers to may go first."""
-        return self.on_delete == _LETS_GO
+        return self.on_delete == _RELEASING_ACTIONS
 
 
 @dataclass(frozen=True)
 class Catalog:
     """Some tables, or all, and every foreign key to one of them."""
 
-    relations: Mapping[Place, Relation]
-    references: tuple[Reference, ...] = ()
+    relations: Mapping[TableName, Relation]
+    references: tuple[ForeignKey, ...] = ()
     sees_all: bool = True
     """Whether this user knows of every table that refers to one of them."""
     name: str = ""
 
 
-def named_in(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]]:
+def named_in(dataset: Dataset, namespace: str) -> Mapping[TableName, Collection[str]]:
     """Returns the columns of each table that a dataset names."""
     named = {(namespace, name): {*table.columns} for name, table in dataset.tables.items()}
     for table in dataset.tables.values():
@@ -149,7 +151,7 @@ def refuse_unmapped(table: Table, name: str, relation: Relation, *, reading: boo
     identity, by which the subject would not be found.
     """
     for column, type_ in relation.types.items():
-        if column not in table.columns and (reading or type_ not in _CANNOT_NAME_ANYBODY):
+        if column not in table.columns and (reading or type_ not in _IMPERSONAL_TYPES):
             raise ColumnUnmapped(f"{name} has a column that the dataset does not classify: {column}")
 
 
@@ -166,74 +168,74 @@ def refuse_fixed(table: Table, name: str, relation: Relation) -> None:
 
 
 @dataclass(frozen=True)
-class References:
+class ForeignKeys:
     """All foreign keys to declared tables, and how rows can be deleted; tables by their declared names."""
 
-    keys: tuple[Reference, ...] = ()
-    names: Mapping[Place, str] = field(default_factory=dict)
+    keys: tuple[ForeignKey, ...] = ()
+    names: Mapping[TableName, str] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     """The names of the tables, those that refer before those that they refer to."""
-    deferred: tuple[Reference, ...] = ()
+    deferred: tuple[ForeignKey, ...] = ()
     """Checked at the end of the transaction, where tables refer to one another in a circle."""
-    emptied: tuple[Reference, ...] = ()
+    emptied: tuple[ForeignKey, ...] = ()
     """Emptied before the rows that they refer to are deleted, where no key is deferrable."""
 
-    def to(self, parent: Place) -> Sequence[Reference]:
+    def to(self, parent: TableName) -> Sequence[ForeignKey]:
         """Returns what keeps a row of that table, or would go with it."""
-        binding = (key for key in self.keys if key.parent == parent and not key.lets_go)
+        binding = (key for key in self.keys if key.parent == parent and not key.releases_parent)
         return [key for key in binding if key not in self.deferred]
 
-    def loosened(self, parent: Place) -> Sequence[Reference]:
-        """Returns what the database empties in other rows when a row of that table goes: they change too."""
-        return [key for key in self.keys if key.parent == parent and key.lets_go]
+    def loosened(self, parent: TableName) -> Sequence[ForeignKey]:
+        """Returns the foreign keys that the database empties when a row of that table is deleted."""
+        return [key for key in self.keys if key.parent == parent and key.releases_parent]
 
     def refuse_undeclared(self, dataset: str) -> None:
         """Raises ``DatasetOutdated`` where a table refers to a declared one and is not declared itself."""
         silent = (key for key in self.keys if key.child not in self.names)
-        if said := sorted({f"{key.child[1]} (to {self.names[key.parent]}, {key.name})" for key in silent}):
+        if names := sorted({f"{key.child[1]} (to {self.names[key.parent]}, {key.name})" for key in silent}):
             raise DatasetOutdated(
                 f"{dataset}: tables refer to declared ones and are not declared, so what is in them about whom is not"
-                f" known: {', '.join(said)}; declare each, with belongs_to = the join that tells whose its rows are"
+                f" known: {', '.join(names)}; declare each, with belongs_to = the join that tells whose its rows are"
             )
 
 
-def arranged(dataset: Dataset, namespace: str, keys: Sequence[Reference]) -> References:
+def deletion_order(dataset: Dataset, namespace: str, keys: Sequence[ForeignKey]) -> ForeignKeys:
     """Returns how rows of all tables can go; raises ``DatasetOutdated`` where none can."""
     names = {(namespace, name): name for name in dataset.tables}
-    mine = tuple(key for key in keys if key.parent in names)
-    kept = {name for name, table in dataset.tables.items() if table.on_erase == "blank"}
-    binding = [key for key in mine if key.child in names and key.child != key.parent and not key.lets_go]
-    deferred: list[Reference] = []
-    emptied: list[Reference] = []
-    while (circle := _circle(binding, names)) is not None:
-        opening = [key for key in binding if (names[key.child], names[key.parent]) in circle]
+    own_keys = tuple(key for key in keys if key.parent in names)
+    blanked = {name for name, table in dataset.tables.items() if table.on_erase == "blank"}
+    binding = [key for key in own_keys if key.child in names and key.child != key.parent and not key.releases_parent]
+    deferred: list[ForeignKey] = []
+    emptied: list[ForeignKey] = []
+    while (cycle := _cycle(binding, names)) is not None:
+        opening = [key for key in binding if (names[key.child], names[key.parent]) in cycle]
         # Nothing else waits for the end: CASCADE and RESTRICT act immediately, deferrable or not.
         late = [key for key in opening if key.deferrable and key.on_delete == "a"]
-        loose = [key for key in opening if key.nullable and names[key.child] not in kept]
-        if not late and not loose:
-            said = ", ".join(f"{names[key.child]} to {names[key.parent]} ({key.name})" for key in opening)
+        loosened = [key for key in opening if key.nullable and names[key.child] not in blanked]
+        if not late and not loosened:
+            chain = ", ".join(f"{names[key.child]} to {names[key.parent]} ({key.name})" for key in opening)
             raise DatasetOutdated(
-                f"{dataset.name}: no row can go first, since tables refer to one another in a circle: {said}; make one"
+                f"{dataset.name}: no row can go first, since tables refer to one another in a circle: {chain}; make one"
                 " of these foreign keys DEFERRABLE"
             )
-        (deferred if late else emptied).append((late or loose)[0])
-        binding.remove((late or loose)[0])
-    after = _after(binding, names)
-    for key in (key for key in mine if key.lets_go and key.child in names and key.child != key.parent):
-        before = {parent: {*children} for parent, children in after.items()}
+        (deferred if late else emptied).append((late or loosened)[0])
+        binding.remove((late or loosened)[0])
+    later = _after(binding, names)
+    for key in (key for key in own_keys if key.releases_parent and key.child in names and key.child != key.parent):
+        before = {parent: {*children} for parent, children in later.items()}
         before.setdefault(names[key.parent], set()).add(names[key.child])
-        after = after if _around(before) else before  # what goes itself is counted once, as gone
-    return References(mine, names, tuple(ordered(dataset.tables, after)), tuple(deferred), tuple(emptied))
+        later = later if _cycle_of_tables(before) else before  # what goes itself is counted once, as gone
+    return ForeignKeys(own_keys, names, tuple(ordered(dataset.tables, later)), tuple(deferred), tuple(emptied))
 
 
-def _after(keys: Sequence[Reference], names: Mapping[Place, str]) -> dict[str, set[str]]:
+def _after(keys: Sequence[ForeignKey], names: Mapping[TableName, str]) -> dict[str, set[str]]:
     after: dict[str, set[str]] = {}
     for key in keys:
         after.setdefault(names[key.parent], set()).add(names[key.child])
     return after
 
 
-def _around(after: Mapping[str, Collection[str]]) -> Sequence[str] | None:
+def _cycle_of_tables(after: Mapping[str, Collection[str]]) -> Sequence[str] | None:
     """Returns a circle of tables, if there is one."""
     try:
         TopologicalSorter(after).prepare()
@@ -243,16 +245,16 @@ def _around(after: Mapping[str, Collection[str]]) -> Sequence[str] | None:
     return None
 
 
-def _circle(keys: Sequence[Reference], names: Mapping[Place, str]) -> set[tuple[str, str]] | None:
+def _cycle(keys: Sequence[ForeignKey], names: Mapping[TableName, str]) -> set[tuple[str, str]] | None:
     """Returns the references of a circle, from child to parent, if there is one."""
-    around = _around(_after(keys, names))
+    around = _cycle_of_tables(_after(keys, names))
     return {*pairwise(around)} if around else None
 
 
-def of_one_person(key: Reference, names: Mapping[Place, str], tables: Mapping[str, Table]) -> bool:
+def is_within_one_person(key: ForeignKey, names: Mapping[TableName, str], tables: Mapping[str, Table]) -> bool:
     """Returns whether a row and the one to which it refers are of one person, who is known by just that in both."""
     child, parent = (tables.get(names.get(place, "")) for place in (key.child, key.parent))
-    if child is None or parent is None or child is parent or key.lets_go or child.parties or parent.parties:
+    if child is None or parent is None or child is parent or key.releases_parent or child.parties or parent.parties:
         return False
     pairs = [(child.searched.get(a), parent.searched.get(b)) for a, b in zip(key.columns, key.to, strict=True)]
     return any(a is not None and b is not None and a.identity is b.identity for a, b in pairs)

@@ -8,10 +8,18 @@ from contextlib import asynccontextmanager, suppress
 from shared.domain.errors import Refused, SignInRefused
 from shared.domain.policy import OnErasure, Policy
 from shared.systems.protocols import Tried
-from shared.systems.sql.catalog import Catalog, Reference, References, Relation, arranged, named_in, of_one_person
+from shared.systems.sql.catalog import (
+    Catalog,
+    ForeignKey,
+    ForeignKeys,
+    Relation,
+    deletion_order,
+    is_within_one_person,
+    named_in,
+)
 from shared.systems.sql.dataset import SIDE, Dataset, led_to
 from shared.systems.sql.declaration import Column, Table
-from shared.systems.sql.server import Connection, Place, Server, Statement
+from shared.systems.sql.server import Connection, Server, SqlStatement, TableName
 from shared.systems.sql.system import SqlSystem
 
 
@@ -30,7 +38,7 @@ async def inspect(system: SqlSystem) -> list[Tried]:
         tried += await trial.side(dataset.restrict, catalog) if dataset.restrict else ()
     if not any(each.missing for each in tried):
         async with system.unit():
-            references = arranged(dataset, server.namespace, catalog.references)
+            references = deletion_order(dataset, server.namespace, catalog.references)
         references.refuse_undeclared(dataset.name)
         tried += [Tried("erase", "foreign keys", says) for says in _unkept(references, dataset.tables)]
     return tried
@@ -52,7 +60,7 @@ class _Trial:
     """Runs the statements of each operation on no row, each in a savepoint."""
 
     def __init__(
-        self, server: Server, connection: Connection, role: str, references: Collection[Reference] = ()
+        self, server: Server, connection: Connection, role: str, references: Collection[ForeignKey] = ()
     ) -> None:
         self._server, self._connection, self._role, self._references = server, connection, role, references
 
@@ -66,8 +74,8 @@ class _Trial:
         there = [name for name in table.columns if name in relation.columns]
         tried += await self._columns("locate", relation, "SELECT", there, self._reads(table, relation))
         for operation, values in written(table).items():
-            theirs = {name: value for name, value in values.items() if name in relation.columns}
-            tried += await self._writes(operation, table, relation, theirs)
+            values_here = {name: value for name, value in values.items() if name in relation.columns}
+            tried += await self._writes(operation, table, relation, values_here)
         if table.on_erase == "delete" or table.parties or (table.anchors and not table.anonymise):
             tried.append(await self._whole("erase", relation, "DELETE", self._deletes(place)))
         tried += self._foreign(table, relation)
@@ -88,13 +96,13 @@ class _Trial:
         }
         return [await self._whole("restrict", relation, right, each) for right, each in statements.items()]
 
-    def _nowhere(self, place: Place) -> Tried:
+    def _nowhere(self, place: TableName) -> Tried:
         hidden = ", or this user may do nothing in it" if self._server.hides else ""
         shown = ".".join(place)
         says = f"{shown} is declared and does not exist{hidden}: correct its name, or the namespace of the table"
         return Tried("locate", f"SELECT {shown}", says)
 
-    def _deletes(self, place: Place) -> str:
+    def _deletes(self, place: TableName) -> str:
         return f"DELETE FROM {self._server.place(place)} WHERE FALSE"
 
     def _reads(self, table: Table, relation: Relation) -> "_Say":
@@ -102,7 +110,7 @@ class _Trial:
         server = self._server
         near = {name: Column.model_validate({"class": "T"}) for _, join in table.joins for name in join.on}
 
-        def say(names: Sequence[str], statement: Statement) -> str:
+        def say(names: Sequence[str], statement: SqlStatement) -> str:
             shown, found = server.shown(relation, names), list[str]()
             for name, column in {**near, **table.searched}.items():
                 if name in names:
@@ -120,9 +128,9 @@ class _Trial:
         wrong = []
         for name, value in values.items():
             if name not in drawn and value is not None:
-                statement = Statement(server)
-                said = server.assigned(statement, relation, name, value)
-                if (why := await self._refused(said, statement)) and not isinstance(why, SignInRefused):
+                statement = SqlStatement(server)
+                sql = server.assigned(statement, relation, name, value)
+                if (why := await self._refused(sql, statement)) and not isinstance(why, SignInRefused):
                     wrong.append(f"{_shown(place)} cannot hold {value!r} in {name} ({why}): correct the dataset")
             if drawn.get(name, "") is None:
                 wrong.append(f"anonymous of {name} does not fit {relation.types[name]}: correct the dataset")
@@ -135,7 +143,7 @@ class _Trial:
         if wrong:
             return [Tried(operation, f"UPDATE {_shown(place)}", says) for says in wrong]
 
-        def say(names: Sequence[str], statement: Statement) -> str:
+        def say(names: Sequence[str], statement: SqlStatement) -> str:
             typed = ((n, drawn.get(n) or server.typed(statement, values[n], relation.types[n])) for n in names)
             assigned = ", ".join(f"{server.quoted(name)} = {value}" for name, value in typed)
             return f"UPDATE {server.place(place)} t SET {assigned} WHERE FALSE"
@@ -151,7 +159,7 @@ class _Trial:
                     f"{_shown(key.child)} refers to {_shown(key.parent)} by {', '.join(bad)}, and blank is no key there"
                 )
                 yield Tried("erase", f"UPDATE {_shown(key.child)}", f"{says} ({key.name}): write no blank")
-            if key.parent == relation.place and key.lets_go and not key.nullable:
+            if key.parent == relation.place and key.releases_parent and not key.nullable:
                 says = f"{_shown(key.child)} may not lose its reference ({key.name}, SET NULL of a column NOT NULL)"
                 yield Tried("erase", f"DELETE {_shown(key.parent)}", f"{says}: let its owner correct the foreign key")
 
@@ -159,12 +167,12 @@ class _Trial:
         self, operation: str, relation: Relation, right: str, names: Sequence[str], say: "_Say"
     ) -> list[Tried]:
         """Tries a statement about columns; where it is refused, about each of them, to name those that lack a right."""
-        how, statement = f"{right} {_shown(relation.place)}", Statement(self._server)
+        how, statement = f"{right} {_shown(relation.place)}", SqlStatement(self._server)
         if not names or (why := await self._refused(say(names, statement), statement)) is None:
             return [Tried(operation, how)] if names else []
         lacking = []
         for name in names:
-            statement = Statement(self._server)
+            statement = SqlStatement(self._server)
             if isinstance(await self._refused(say([name], statement), statement), SignInRefused):
                 lacking.append(name)
         if not lacking:
@@ -173,9 +181,9 @@ class _Trial:
             ]
         return [Tried(operation, how, *self._grant(f"{right} ({_listed(sorted(lacking), self._server)})", relation))]
 
-    async def _whole(self, operation: str, relation: Relation, right: str, said: str) -> Tried:
+    async def _whole(self, operation: str, relation: Relation, right: str, sql: str) -> Tried:
         how = f"{right} {_shown(relation.place)}"
-        match await self._refused(said, Statement(self._server)):
+        match await self._refused(sql, SqlStatement(self._server)):
             case None:
                 return Tried(operation, how)
             case SignInRefused():
@@ -183,11 +191,11 @@ class _Trial:
             case why:
                 return Tried(operation, how, f"{_shown(relation.place)} was tried on no row, and {why}")
 
-    async def _refused(self, said: str, statement: Statement) -> Refused | None:
+    async def _refused(self, sql: str, statement: SqlStatement) -> Refused | None:
         await self._connection.execute("SAVEPOINT trial")
         try:
             with self._server.translated():
-                await self._connection.execute(said, *statement.values)
+                await self._connection.execute(sql, *statement.values)
         except Refused as refused:
             return refused
         finally:
@@ -198,7 +206,7 @@ class _Trial:
         return _NOT_ALLOWED, f"GRANT {right} ON {self._server.place(relation.place)} TO {self._role}"
 
 
-_Say = Callable[[Sequence[str], Statement], str]
+_Say = Callable[[Sequence[str], SqlStatement], str]
 _NOT_ALLOWED = "this role may not do what is declared"
 
 
@@ -223,7 +231,7 @@ def _described(table: Table, relation: Relation, role: str, server: Server) -> I
         yield Tried("locate", how, says)
 
 
-def _absent(place: Place, columns: Collection[str], where: str) -> Iterator[Tried]:
+def _absent(place: TableName, columns: Collection[str], where: str) -> Iterator[Tried]:
     if columns:
         says = (
             f"{_shown(place)} has no column {', '.join(sorted(columns))}, which {where} declares: correct the dataset"
@@ -233,23 +241,23 @@ def _absent(place: Place, columns: Collection[str], where: str) -> Iterator[Trie
 
 def written(table: Table) -> Mapping[str, Mapping[str, str | None]]:
     """Returns the values that each operation writes into columns; of a correction NULL."""
-    restrict, suppress, kept = ({each.column: each.word} if each else {} for each in table.switches)
-    gone = _reduced(table) | (table.blanked if table.on_erase == "blank" else set())
+    restrict, suppress, marked = ({each.column: each.word} if each else {} for each in table.switches)
+    blanked_columns = _reduced(table) | (table.blanked if table.on_erase == "blank" else set())
     if each := table.anonymise:
-        gone |= {*each.blank, *each.rare, *each.redraw, *each.coarsen}
+        blanked_columns |= {*each.blank, *each.rare, *each.redraw, *each.coarsen}
     return {
         "restrict": restrict,
         "suppress": suppress,
         "rectify": {name: None for name, column in table.columns.items() if column.rectifies},
-        "erase": {name: table.columns[name].blank for name in sorted(gone)} | kept,
+        "erase": {name: table.columns[name].blank for name in sorted(blanked_columns)} | marked,
     }
 
 
 def _emptied(table: Table) -> set[str]:
     """Returns the columns that become NULL in rows that stay."""
-    gone = _reduced(table) | (table.blanked if table.on_erase == "blank" else set())
-    gone |= {*table.anonymise.blank, *table.anonymise.rare} if table.anonymise else set()
-    return {name for name in gone - {table.mark} if table.columns[name].blank is None}
+    blanked_columns = _reduced(table) | (table.blanked if table.on_erase == "blank" else set())
+    blanked_columns |= {*table.anonymise.blank, *table.anonymise.rare} if table.anonymise else set()
+    return {name for name in blanked_columns - {table.mark} if table.columns[name].blank is None}
 
 
 def _drawn(table: Table, relation: Relation, server: Server) -> dict[str, str | None]:
@@ -273,19 +281,19 @@ def _listed(names: Iterable[str], server: Server) -> str:
     return ", ".join(map(server.quoted, names))
 
 
-def _shown(place: Place) -> str:
+def _shown(place: TableName) -> str:
     return ".".join(place)
 
 
-def _unkept(references: References, tables: Mapping[str, Table]) -> Iterator[str]:
+def _unkept(references: ForeignKeys, tables: Mapping[str, Table]) -> Iterator[str]:
     """Yields where rows that a rule keeps refer to rows that could not stay: so that no erasure would go through."""
     for key in references.keys:
         names = [references.names.get(place, "") for place in (key.child, key.parent)]
         child, parent = (tables.get(name) for name in names)
-        if child is None or parent is None or child is parent or key.lets_go or not child.keep.fields:
+        if child is None or parent is None or child is parent or key.releases_parent or not child.keep.fields:
             continue
         leads = names[1] in led_to(tables, [names[0]])
-        if not leads and not of_one_person(key, references.names, tables):
+        if not leads and not is_within_one_person(key, references.names, tables):
             yield (
                 f"{names[0]} keeps rows that refer to {names[1]} ({key.name}), which would stop each erasure: write"
                 f' belongs_to = [{{ table = "{names[1]}", … }}] in {names[0]}, so that {names[1]} stays with them'

@@ -13,15 +13,15 @@ from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
-from shared.systems.engine.claims import OWN
-from shared.systems.sql.declaration import Declared, Name, Table
+from shared.systems.engine.account_claims import PERSONAL_TYPES
+from shared.systems.sql.declaration import DatasetTable, Name, Table
 from shared.systems.sql.settings import SqlSettings, path_of
 
 SIDE: Final = ("request_id", "number", "valid_from", "valid_to", "kept")
 """Columns of the side table with the numbers that readers must not see (Art. 18); ``kept``: an erasure left records."""
 
 
-class Dataset(Declared):
+class Dataset(DatasetTable):
     """All tables of a store that hold personal data.
 
     ``restrict``: the side table with the numbers of restricted people (``SIDE``).
@@ -54,11 +54,11 @@ class Dataset(Declared):
 
     @model_validator(mode="after")
     def _tells_tenants_apart_everywhere(self) -> Self:
-        apart = [name for name, table in self.tables.items() if table.tenant is None and not table.ours]
-        silent = [name for name in apart if not self.tables[name].joins]
+        without_tenant = [name for name, table in self.tables.items() if table.tenant is None and not table.ours]
+        silent = [name for name in without_tenant if not self.tables[name].joins]
         if self.separates_tenants and silent:
             raise ValueError(f"{silent[0]} does not say whose its rows are: write tenant = a column or ours = true")
-        if self.separates_tenants and (lost := [name for name in apart if self.tables[name].anchors]):
+        if self.separates_tenants and (lost := [name for name in without_tenant if self.tables[name].anchors]):
             raise ValueError(
                 f"{lost[0]} says from when periods count, and not whose its rows are: write tenant, or ours = true"
             )
@@ -68,10 +68,10 @@ class Dataset(Declared):
 
     @model_validator(mode="after")
     def _restricts_what_it_keeps(self) -> Self:
-        kept = [name for name, table in self.tables.items() if table.keep.fields]
-        for name in (*kept, *sorted(led_to(self.tables, kept) - {*kept})):
+        keeping = [name for name, table in self.tables.items() if table.keep.fields]
+        for name in (*keeping, *sorted(led_to(self.tables, keeping) - {*keeping})):
             table = self.tables[name]
-            if name not in kept and table.parties:
+            if name not in keeping and table.parties:
                 raise ValueError(f"{name} leads to what is kept, and is about several people: leave out keep")
             if not table.keep.mark and not (self.restrict and self._found_by(name) & NUMBERS):
                 raise ValueError(
@@ -125,9 +125,11 @@ class Dataset(Declared):
     def unconfirmed_accounts(self) -> tuple[str, ...]:
         """The tables filed by an account alone, where no record of it, of any row, bears something of a person's."""
         kinds = {name: self._found_by(name) for name in self.tables}
-        if any(table.accounts_recorded and kinds[name] & OWN for name, table in self.tables.items()):
+        if any(table.accounts_recorded and kinds[name] & PERSONAL_TYPES for name, table in self.tables.items()):
             return ()
-        return tuple(name for name, found in kinds.items() if IdentityType.ACCOUNT_ID in found and not found & OWN)
+        return tuple(
+            name for name, found in kinds.items() if IdentityType.ACCOUNT_ID in found and not found & PERSONAL_TYPES
+        )
 
     @property
     def unattributed(self) -> tuple[str, ...]:
@@ -199,10 +201,11 @@ class Dataset(Declared):
         for table in self.tables.values():
             for name, column in table.columns.items():
                 if column.shown:
-                    said = legend.setdefault(table.category, {}).setdefault(column.label or name, {})
-                    said[column.explain or ""] = None
+                    meanings = legend.setdefault(table.category, {}).setdefault(column.label or name, {})
+                    meanings[column.explain or ""] = None
         explained = {
-            c: {name: " / ".join(said) for name, said in f.items() if "" not in said} for c, f in legend.items()
+            c: {name: " / ".join(meanings) for name, meanings in f.items() if "" not in meanings}
+            for c, f in legend.items()
         }
         return {category: fields for category, fields in explained.items() if fields}
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from shared.domain.identities import IdentityType
 from shared.domain.text import Word
 from shared.domain.toml_file import Mistakes
-from shared.systems.states import STATES, Reason
+from shared.systems.states import STATES, StateReason
 
 UTC_ZONE = ZoneInfo("UTC")
 HAPPENED, FROM, TO = "happened", "valid_from", "valid_to"
@@ -37,7 +37,7 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 
 
-def decided(value: Any) -> Any:
+def without_guess(value: Any) -> Any:
     """The same; raises ``ValueError`` where a question mark marks a guess of a draft."""
     if isinstance(value, str) and value.endswith("?"):
         guessed = f"is only guessed ({value}): write {value[:-1]} if it is right" if value[:-1] else "is not decided"
@@ -45,13 +45,13 @@ def decided(value: Any) -> Any:
     return value
 
 
-class Declared(BaseModel):
+class DatasetTable(BaseModel):
     """A table of the file; an unknown key is a mistake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Column(Declared):
+class Column(DatasetTable):
     """One column: what it is about whom, and how it is searched, shown, blanked and corrected.
 
     - ``personal``: A identifies a party, B another person, M a fact about a party, C content, T technical
@@ -63,7 +63,7 @@ class Column(Declared):
     - ``anonymous``: what stays of it in an anonymised row; by default it is blanked
     """
 
-    personal: Annotated[Literal["A", "B", "M", "C", "T"], BeforeValidator(decided)] = Field(alias="class")
+    personal: Annotated[Literal["A", "B", "M", "C", "T"], BeforeValidator(without_guess)] = Field(alias="class")
     identity: IdentityType | None = None
     party: str | None = None
     match: Literal["exact", "lower"] = "exact"
@@ -104,7 +104,7 @@ class Column(Declared):
         return self.personal == "B" and self.party is None
 
 
-class Join(Declared):
+class Join(DatasetTable):
     """A join from a row to the row of another declared table that tells whose it is.
 
     ``on``: by column of this table the column there that holds the same. ``party``: of a table with several people in a
@@ -116,7 +116,7 @@ class Join(Declared):
     party: str | None = None
 
 
-class State(Declared):
+class State(DatasetTable):
     """A state in which a row must stay: ``column`` holds one of the words of ``in``, or is empty (``null``).
 
     ``over``: words that end it; any further word is unknown then. An empty column leaves a state unknown if rules of
@@ -136,13 +136,13 @@ class State(Declared):
             raise ValueError(f"over of {self.column} has the words that are not among those of in: write both")
         return self
 
-    def lasts(self, reason: str, said: str | None) -> bool | None:
+    def lasts(self, reason: str, value: str | None) -> bool | None:
         """Whether it lasts by what a row says; None: the row does not tell."""
-        if (said is None) is self.null if self.null is not None else said in self.words:
+        if (value is None) is self.null if self.null is not None else value in self.words:
             return True
         if self.null is not None or (reason not in STATES and not self.over):
             return False
-        return False if said is not None and (not self.over or said in self.over) else None
+        return False if value is not None and (not self.over or value in self.over) else None
 
 
 class Switch(NamedTuple):
@@ -157,7 +157,7 @@ class Switch(NamedTuple):
         return self.value if isinstance(self.value, str) else str(self.value).lower()
 
 
-class Party(Declared):
+class Party(DatasetTable):
     """A person in a row of several; ``placeholders``: values that identify no one, next to NULL.
 
     ``belongs_to``: joins that lead to a row of theirs, where this row does not name them. ``withheld``: by column, the
@@ -173,7 +173,7 @@ class Party(Declared):
     same_as: str | None = None
 
 
-class Keep(Declared):
+class KeptColumns(DatasetTable):
     """The columns that stay of a kept row, by field of the rule.
 
     A field without columns is declared with ``[]``, so that a misspelt name blanks nothing. ``bill_of``: the party
@@ -207,7 +207,7 @@ class Anonymisation(NamedTuple):
     person: str
 
 
-class Table(Declared):
+class Table(DatasetTable):
     """One table.
 
     - ``on_erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5)
@@ -221,7 +221,7 @@ class Table(Declared):
     - ``country``: the column with the two-letter country whose law applies
     """
 
-    category: Annotated[Word, BeforeValidator(decided)]
+    category: Annotated[Word, BeforeValidator(without_guess)]
     primary_key: tuple[Name, ...] = Field(min_length=1)
     columns: Mapping[Name, Column] = Field(min_length=1)
     on_erase: Literal["delete", "blank"] = "delete"
@@ -232,8 +232,8 @@ class Table(Declared):
     person: Name | None = None
     tenant: Name | None = None
     ours: bool = False
-    states: Mapping[Reason, State] = Field(default_factory=dict)
-    keep: Keep = Keep()
+    states: Mapping[StateReason, State] = Field(default_factory=dict)
+    keep: KeptColumns = KeptColumns()
     restrict: Mapping[Name, bool] = Field(default_factory=dict, max_length=1)
     no_marketing: Mapping[Name, bool | str] = Field(default_factory=dict, max_length=1)
     stated: bool = False
@@ -274,9 +274,9 @@ class Table(Declared):
         """
         if self.person or self.parties:
             return self.person
-        held = [*self.columns.items()]
-        accounts = (name for name, column in held if column.identity is IdentityType.ACCOUNT_ID)
-        names = (name for name, column in held if IdentityType.NAME in {column.identity, column.rectifies})
+        columns = [*self.columns.items()]
+        accounts = (name for name, column in columns if column.identity is IdentityType.ACCOUNT_ID)
+        names = (name for name, column in columns if IdentityType.NAME in {column.identity, column.rectifies})
         return next(accounts, None) or next(names, None)
 
     @cached_property
@@ -324,8 +324,8 @@ class Table(Declared):
     @property
     def switches(self) -> tuple[Switch | None, Switch | None, Switch | None]:
         """Returns the columns of the flags: restriction, marketing, kept."""
-        said = (self.restrict, self.no_marketing, self.keep.mark)
-        first, second, third = (next((Switch(*each) for each in flag.items()), None) for flag in said)
+        declared = (self.restrict, self.no_marketing, self.keep.mark)
+        first, second, third = (next((Switch(*each) for each in flag.items()), None) for flag in declared)
         return first, second, third
 
     @property
@@ -336,11 +336,11 @@ class Table(Declared):
     @cached_property
     def anonymise(self) -> Anonymisation | None:
         """Returns the change to each column of a row without its people; None where no column stays."""
-        said = {name: c.anonymous for name, c in self.columns.items() if not c.generated}
-        if not any(said.values()):
+        values = {name: c.anonymous for name, c in self.columns.items() if not c.generated}
+        if not any(values.values()):
             return None
-        of = {what: tuple(n for n, each in said.items() if each == what) for what in (None, "redraw", "rare", "keep")}
-        coarse = {name: each for name, each in said.items() if each in {"day", "month", "year"}}
+        of = {what: tuple(n for n, each in values.items() if each == what) for what in (None, "redraw", "rare", "keep")}
+        coarse = {name: each for name, each in values.items() if each in {"day", "month", "year"}}
         person = next((name for name in self.searched if name in of[None]), "")
         return Anonymisation(of[None], of["redraw"], coarse, of["rare"], of["keep"], person)
 
@@ -454,8 +454,8 @@ def _parties(table: Table) -> Iterator[str]:
         yield "belongs_to of a table with parties tells not whose the row is: write it below the party"
     if table.restrict and len(table.parties) > 1:
         yield "restrict of a row hides all its parties: declare a side table as restrict of the dataset"
-    for party, said in table.parties.items():
-        if unknown := sorted({*(said.seen_by or ()), *filter(None, [said.same_as])} - table.parties.keys()):
+    for party, declared in table.parties.items():
+        if unknown := sorted({*(declared.seen_by or ()), *filter(None, [declared.same_as])} - table.parties.keys()):
             yield f"party {party} names {', '.join(unknown)}, which is not declared"
         if not any(column.personal == "A" for column in table.fields_of(party).values()):
             yield f"party {party} has no column of class A, so nothing would tell whether it is left"
@@ -467,7 +467,7 @@ def _parties(table: Table) -> Iterator[str]:
 def _blanking(table: Table) -> Iterator[str]:
     if table.on_erase != "blank":
         return
-    yield from _loses_a_party(table)
+    yield from _party_loss_faults(table)
     if len(table.parties) == 1:
         yield "on_erase = blank needs two parties or more, or none: then the row is kept without its person"
     keys = [{near for near in join.on if near not in table.primary_key} for _, join in table.joins]
@@ -477,7 +477,7 @@ def _blanking(table: Table) -> Iterator[str]:
         yield f"on_erase = blank leaves {left[0]}, by which its person is found: give it class A"
 
 
-def _loses_a_party(table: Table) -> Iterator[str]:
+def _party_loss_faults(table: Table) -> Iterator[str]:
     """Names what the erasure of one party blanks, and the others of its row are found by."""
     of_all = {*filter(None, [table.tenant, table.happened]), *(table.period or ())}
     for party in table.parties:

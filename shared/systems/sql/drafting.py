@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
-from shared.systems.sql.catalog import MATERIALISED, TABLE, VIEW, Catalog, Reference, Relation, SeenColumn
+from shared.systems.sql.catalog import MATERIALISED, TABLE, VIEW, Catalog, ForeignKey, Relation, SeenColumn
 from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.declaration import Table
 from shared.systems.sql.system import server_of
@@ -22,7 +22,7 @@ from shared.systems.sql.system import server_of
 # What a column may hold, guessed from its name, its type and the keys that it is in: never decided.
 
 
-class Guess(NamedTuple):
+class ColumnGuess(NamedTuple):
     """``personal``: a class, or None where nothing tells; ``more``: other keys; ``because``: what tells it."""
 
     personal: str | None
@@ -40,7 +40,7 @@ _WORDS: tuple[tuple[str, IdentityType | None, str], ...] = (
     ("M", None, "birth birthday birthdate born dob gender sex nationality city country language locale"),
     ("C", None, "body comment comments content description message note notes remark text subject title"),
 )
-_NAMED = frozenset({"first", "last", "given", "family", "middle", "maiden", "full", "display"})
+_GUESS_OF_WORD = frozenset({"first", "last", "given", "family", "middle", "maiden", "full", "display"})
 _HIDDEN = frozenset({"deleted", "deletion", "removed", "archived", "trashed"})
 _TEXTS = ("text", "character", "citext", "varchar", "char", "longtext", "mediumtext", "tinytext")
 _PLAIN = (
@@ -54,47 +54,47 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[a-z]+[0-9]*|[0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()))
 
 
-def guess(table: Relation, keys: Sequence[Reference], name: str) -> Guess:
+def guess(table: Relation, keys: Sequence[ForeignKey], name: str) -> ColumnGuess:
     """Returns what a column of a table with these foreign keys may be."""
     column = table.columns[name]
     found = _of_keys(table, keys, name) or _of_name(name, column) or _of_type(column)
     return found._replace(more={**found.more, "generated": True}) if column.generated else found
 
 
-def _of_keys(table: Relation, keys: Sequence[Reference], name: str) -> Guess | None:
+def _of_keys(table: Relation, keys: Sequence[ForeignKey], name: str) -> ColumnGuess | None:
     for key in keys:
         if name in key.columns:
-            return Guess("T", f"it refers to {key.parent[1]} (foreign key {key.name})")
+            return ColumnGuess("T", f"it refers to {key.parent[1]} (foreign key {key.name})")
     if name in table.primary_key and not table.columns[name].full_type.startswith(_TEXTS):
-        return Guess("T", "it is of the primary key, and no text")
+        return ColumnGuess("T", "it is of the primary key, and no text")
     return None
 
 
-def _of_name(name: str, column: SeenColumn) -> Guess | None:
+def _of_name(name: str, column: SeenColumn) -> ColumnGuess | None:
     words, is_text = _words(name), column.full_type.startswith(_TEXTS)
     if (hidden := _HIDDEN.intersection(words)) and not is_text:
-        said = f"its name has {min(hidden)!r}: rows that are only marked as deleted are deleted like the others"
-        return Guess("T", said)
+        remark = f"its name has {min(hidden)!r}: rows that are only marked as deleted are deleted like the others"
+        return ColumnGuess("T", remark)
     if column.full_type in {"inet", "cidr"}:
-        return Guess("A", f"its type is {column.full_type}")
+        return ColumnGuess("A", f"its type is {column.full_type}")
     if not is_text:
         return None
-    if words[-1:] == ("name",) and _NAMED.intersection(words):
-        return Guess("A", f"its name is {name!r}")
+    if words[-1:] == ("name",) and _GUESS_OF_WORD.intersection(words):
+        return ColumnGuess("A", f"its name is {name!r}")
     for personal, identity, known in _WORDS:
         if matching := [word for word in words if word in known.split()]:
             more = {"identity": str(identity)} if identity else {}
             more |= {"match": "lower"} if identity is IdentityType.EMAIL and column.full_type != "citext" else {}
-            return Guess(personal, f"its name has {matching[0]!r}", more)
+            return ColumnGuess(personal, f"its name has {matching[0]!r}", more)
     return None
 
 
-def _of_type(column: SeenColumn) -> Guess:
+def _of_type(column: SeenColumn) -> ColumnGuess:
     if column.full_type.startswith("json"):
-        return Guess(None, "a document: shown and emptied whole; give what finds people in it a generated column")
+        return ColumnGuess(None, "a document: shown and emptied whole; give what finds people in it a generated column")
     if column.full_type.startswith(_PLAIN) and not column.full_type.endswith("[]"):
-        return Guess("M", f"its type is {column.full_type}")
-    return Guess(None, "nothing tells")
+        return ColumnGuess("M", f"its type is {column.full_type}")
+    return ColumnGuess(None, "nothing tells")
 
 
 # By which foreign keys the rows of a table may lead to a person; which of several do, a person says.
@@ -103,7 +103,7 @@ def _of_type(column: SeenColumn) -> Guess:
 class _Route(NamedTuple):
     """A join to a table that leads to a person. ``shared``: several rows may lead there, so of several people."""
 
-    key: Reference
+    key: ForeignKey
     to: str
     on: tuple[tuple[str, str], ...]
     shared: bool = False
@@ -113,7 +113,7 @@ class _Route(NamedTuple):
         return {"table": self.to, "on": dict(self.on)}
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         return f"belongs_to = [{toml_value(self.join)}] (foreign key {self.key.name})"
 
 
@@ -122,7 +122,7 @@ class _Tables:
 
     def __init__(self, catalog: Catalog, schema: str) -> None:
         self.all = {place[1]: each for place, each in catalog.relations.items() if place[0] == schema}
-        self.keys: dict[str, list[Reference]] = {name: [] for name in self.all}
+        self.keys: dict[str, list[ForeignKey]] = {name: [] for name in self.all}
         for key in catalog.references:
             if key.child[0] == schema and key.child[1] in self.keys:
                 self.keys[key.child[1]].append(key)
@@ -178,18 +178,18 @@ Written = Mapping[str, Any]
 """The decisions of a file about a table or a column."""
 
 
-class Decided(BaseModel):
-    """A dataset whose decisions are kept, as it is written: it may itself be a draft."""
+class DecidedDataset(BaseModel):
+    """A dataset as written, whose decisions a new draft keeps."""
 
     model_config = ConfigDict(extra="allow")
 
     tables: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
 
 
-class Draft:
+class DatasetDraft:
     """The draft of the tables of one schema, over what was decided before; ``only``: their names, or all."""
 
-    def __init__(self, catalog: Catalog, schema: str, only: Collection[str], over: Decided) -> None:
+    def __init__(self, catalog: Catalog, schema: str, only: Collection[str], over: DecidedDataset) -> None:
         self._database, self._over, self._decided = catalog.name, over, over.tables
         self._tables = _Tables(catalog, schema)
         shown = {name: each for name, each in self._tables.all.items() if not only or name in only}
@@ -227,7 +227,7 @@ class Draft:
 
     def _table(self, name: str) -> Iterator[str]:
         table, ways = self._tables.all[name], self._routes.get(name, ())
-        yield from (_comment(said) for said in self._remarks(name, table, ways))
+        yield from (_comment(remark) for remark in self._remarks(name, table, ways))
         if decided := self._decided.get(name):
             yield from self._written(name, decided)
             return
@@ -251,14 +251,14 @@ class Draft:
                     " max_people counts by it, and an account that a row has is believed to be that person's"
                 )
             for route in self._tables.forward(name, self._people):
-                yield f"it also refers to people, by {route.said}: write that, or a party, if a row is about them"
+                yield f"it also refers to people, by {route.text}: write that, or a party, if a row is about them"
         elif not ways or ways[0].shared:
             for route in ways:
-                yield f"rows of {route.to} refer to {name}, several to one: shared by people, {route.said}"
+                yield f"rows of {route.to} refer to {name}, several to one: shared by people, {route.text}"
             yield f"no foreign key leads from {name} to one person: write belongs_to, or delete it"
         elif len(ways) > 1:
             yield "it leads to people in several ways; write the one that tells whose a row is, or a party for each:"
-            yield from (route.said for route in ways)
+            yield from (route.text for route in ways)
         elif name not in self._decided:
             yield f"belongs_to is a guess: foreign key {ways[0].key.name}"
 
@@ -269,18 +269,18 @@ class Draft:
         yield from (f"{_key(key)} = {toml_value(each)}" for key, each in decided.items() if key != "columns")
         yield ""
         yield f"[{place}.columns]"
-        left = dict(decided.get("columns", {}))
+        undecided = dict(decided.get("columns", {}))
         for column in table.columns if table else ():
-            said = left.pop(column, None)
-            if table and (said is None or str(said.get("class")).endswith("?")):
+            keys = undecided.pop(column, None)
+            if table and (keys is None or str(keys.get("class")).endswith("?")):
                 found = guess(table, self._tables.keys[name], column)
                 because = f"guess, because {found.because}" if found.personal else found.because
-                said = said or {"class": f"{found.personal or ''}?", **found.more}
-                yield f"{_key(column)} = {toml_value(said)}  {_comment(because)}"
+                keys = keys or {"class": f"{found.personal or ''}?", **found.more}
+                yield f"{_key(column)} = {toml_value(keys)}  {_comment(because)}"
             else:
-                yield f"{_key(column)} = {toml_value(said)}"
-        for column, said in left.items():
-            yield f"{_key(column)} = {toml_value(said)}" + ("  # gone from the database: take it out" if table else "")
+                yield f"{_key(column)} = {toml_value(keys)}"
+        for column, keys in undecided.items():
+            yield f"{_key(column)} = {toml_value(keys)}" + ("  # gone from the database: take it out" if table else "")
 
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -312,7 +312,7 @@ def _comment(text: str) -> str:
 # In what a database differs from its dataset.
 
 
-class Drift(NamedTuple):
+class Difference(NamedTuple):
     """One difference, and what to do about it."""
 
     kind: Literal["table_new", "table_gone", "table_refers", "column_new", "column_gone"]
@@ -321,13 +321,13 @@ class Drift(NamedTuple):
     says: str
 
 
-def drift(dataset: Dataset, catalog: Catalog, schema: str, ignored: Collection[str] = ()) -> Sequence[Drift]:
+def drift(dataset: Dataset, catalog: Catalog, schema: str, ignored: Collection[str] = ()) -> Sequence[Difference]:
     """Lists differences; ``ignored``: tables that are not about people."""
-    found: list[Drift] = []
+    found: list[Difference] = []
     for name, table in dataset.tables.items():
         if (seen := catalog.relations.get((schema, name))) is None:
             says = "is declared and does not exist: take it out, or correct its name"
-            found.append(Drift("table_gone", f"{schema}.{name}", None, says))
+            found.append(Difference("table_gone", f"{schema}.{name}", None, says))
         else:
             found += _columns(f"{schema}.{name}", table, seen)
     for place, seen in catalog.relations.items():
@@ -338,18 +338,18 @@ def drift(dataset: Dataset, catalog: Catalog, schema: str, ignored: Collection[s
         if referring:
             to = ", ".join(f"{key.parent[1]} ({key.name})" for key in referring)
             says = f"refers to {to} and is not declared: declare it, with belongs_to"
-            found.append(Drift("table_refers", shown, None, says))
+            found.append(Difference("table_refers", shown, None, says))
         elif place[0] == schema and place[1] not in ignored and not _is_view(seen):
             says = "is new: declare it, or pass --ignore with its name if nothing in it is about anybody"
-            found.append(Drift("table_new", shown, None, says))
+            found.append(Difference("table_new", shown, None, says))
     return found
 
 
-def _columns(name: str, table: Table, seen: Relation) -> Iterator[Drift]:
+def _columns(name: str, table: Table, seen: Relation) -> Iterator[Difference]:
     for column in (name for name in table.columns if name not in seen.columns):
-        yield Drift("column_gone", name, column, "is declared and does not exist: take it out")
+        yield Difference("column_gone", name, column, "is declared and does not exist: take it out")
     for column in (name for name in seen.columns if name not in table.columns):
-        yield Drift("column_new", name, column, f"is new ({seen.columns[column].full_type}): give it a class")
+        yield Difference("column_new", name, column, f"is new ({seen.columns[column].full_type}): give it a class")
 
 
 # The commands.
@@ -372,9 +372,9 @@ def draft(
 
     Reads names, types and keys, and no row. The draft is unusable until every question mark is gone.
     """
-    decided = read_toml(over, Decided) if over else Decided()
+    decided = read_toml(over, DecidedDataset) if over else DecidedDataset()
     catalog, namespace = _catalog(dsn_env)
-    typer.echo("\n".join(Draft(catalog, schema or namespace, table or (), decided).lines()))
+    typer.echo("\n".join(DatasetDraft(catalog, schema or namespace, table or (), decided).lines()))
 
 
 @dataset.command()

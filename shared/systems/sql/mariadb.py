@@ -17,10 +17,10 @@ from asyncmy.constants import CLIENT
 from asyncmy.errors import MySQLError
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, Refused, SignInRefused, TableMissing, Unavailable
-from shared.systems.engine.records import Collided, Key
-from shared.systems.sql.catalog import DATE, UNSIGNED, ZONED, ZONELESS, Catalog, Reference, Relation, SeenColumn
+from shared.systems.engine.records import Key, LockConflict
+from shared.systems.sql.catalog import DATE, UNSIGNED, ZONED, ZONELESS, Catalog, ForeignKey, Relation, SeenColumn
 from shared.systems.sql.declaration import Column
-from shared.systems.sql.server import MARIADB, Connection, Looked, Place, Server, Statement, StoreUnprepared
+from shared.systems.sql.server import MARIADB, Connection, Server, SqlStatement, StoreState, StoreUnprepared, TableName
 
 _CONNECT_SECONDS = 10
 _OF_BOTH = {
@@ -74,15 +74,17 @@ class Address:
 
 def _tls(query: str) -> ssl.SSLContext | None:
     """Certificates are checked against the machine's authorities, or those of a file."""
-    said = dict(parse_qsl(query, keep_blank_values=True))
-    if said.keys() - {"ssl", "ssl_ca"} or said.get("ssl", "true") not in {"true", "false"}:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if options.keys() - {"ssl", "ssl_ca"} or options.get("ssl", "true") not in {"true", "false"}:
         raise Misconfigured("the connection string has options that are not known: write ssl=true, or ssl_ca=FILE")
-    if not said or said.get("ssl") == "false":
+    if not options or options.get("ssl") == "false":
         return None
     try:
-        return ssl.create_default_context(cafile=said.get("ssl_ca"))
+        return ssl.create_default_context(cafile=options.get("ssl_ca"))
     except OSError:
-        raise Misconfigured(f"ssl_ca of the connection string names {said['ssl_ca']}, which cannot be read") from None
+        raise Misconfigured(
+            f"ssl_ca of the connection string names {options['ssl_ca']}, which cannot be read"
+        ) from None
 
 
 class MariaConnection:
@@ -175,8 +177,10 @@ async def opened(address: Address, seconds: float) -> MariaConnection:
         variables |= _OF_MARIADB
     else:
         variables["transaction_isolation"] = variables.pop("tx_isolation")
-    said = ", ".join(f"SESSION {name} = {value.format(seconds=f'{seconds:g}')}" for name, value in variables.items())
-    await connection.execute(f"SET {said}")
+    settings = ", ".join(
+        f"SESSION {name} = {value.format(seconds=f'{seconds:g}')}" for name, value in variables.items()
+    )
+    await connection.execute(f"SET {settings}")
     return connection
 
 
@@ -229,34 +233,34 @@ class Maria(Server):
     def translated(self) -> AbstractContextManager[None]:
         return translated(self.system)
 
-    def assigned(self, statement: Statement, relation: Relation, name: str, value: str) -> str:
+    def assigned(self, statement: SqlStatement, relation: Relation, name: str, value: str) -> str:
         of = f"{self.place(relation.place)}.{self.quoted(name)}"
-        said = self.typed(statement, value, relation.types[name])
-        return f"BEGIN NOT ATOMIC DECLARE v TYPE OF {of}; SET v = {said}; END"
+        expression = self.typed(statement, value, relation.types[name])
+        return f"BEGIN NOT ATOMIC DECLARE v TYPE OF {of}; SET v = {expression}; END"
 
     async def role(self, connection: Connection) -> str:
         user = str((await connection.fetch("SELECT current_user()"))[0][0])
         return "@".join(f"'{part}'" for part in user.rsplit("@", 1))
 
-    async def look(self, connection: Connection, places: Collection[Place], *, reading: bool) -> Looked:
+    async def look(self, connection: Connection, places: Collection[TableName], *, reading: bool) -> StoreState:
         own, asked = _among(places)
         to, _ = _among(places, "referenced_table_schema", "referenced_table_name")
         fingerprint = str((await connection.fetch(_FINGERPRINT.format(own, own, own, to), *asked * 4))[0])
         if reading:
-            return Looked(fingerprint)
+            return StoreState(fingerprint)
         where, tables = _among([("dsr_platform", "progress"), *sorted(places)])
         [(store, life)] = await connection.fetch(_STORE.format(where), *tables)
         if store is None or "dsr_platform/progress/" not in life:
             raise StoreUnprepared.of(self.system)
-        return Looked(fingerprint, store, sha256(life.encode()).hexdigest()[:16])
+        return StoreState(fingerprint, store, sha256(life.encode()).hexdigest()[:16])
 
-    async def catalog(self, connection: Connection, places: Collection[Place] | None) -> Catalog:
+    async def catalog(self, connection: Connection, places: Collection[TableName] | None) -> Catalog:
         asked: list[object] = []
         where, to = (_OURS.format(name) for name in ("table_schema", "k.referenced_table_schema"))
         if places is not None:
             where, asked = _among(places)
             to, _ = _among(places, "k.referenced_table_schema", "k.referenced_table_name")
-        columns: dict[Place, dict[str, SeenColumn]] = {}
+        columns: dict[TableName, dict[str, SeenColumn]] = {}
         for schema, table, name, kind, declared, collation, generation, null, rights in await connection.fetch(
             _COLUMNS.format(where), *asked
         ):
@@ -283,11 +287,11 @@ class Maria(Server):
                 frozenset(map(frozenset, of.values())),
                 partitions=partitions,
             )
-        keys: dict[tuple[str, str, str], Reference] = {}
+        keys: dict[tuple[str, str, str], ForeignKey] = {}
         for name, schema, table, of_schema, parent, rule, column, far, nullable in await connection.fetch(
             _FOREIGN_KEYS.format(to), *asked
         ):
-            known = keys.get((schema, table, name)) or Reference(
+            known = keys.get((schema, table, name)) or ForeignKey(
                 name, (schema, table), (of_schema, parent), (), (), _ACTIONS.get(rule, "a")
             )
             both = replace(known, columns=(*known.columns, column), to=(*known.to, far))
@@ -302,10 +306,10 @@ class Maria(Server):
         del number, type_
         return "?"
 
-    def among(self, statement: Statement, expression: str, values: Sequence[object], type_: str) -> str:
+    def among(self, statement: SqlStatement, expression: str, values: Sequence[object], type_: str) -> str:
         return f"{expression} IN ({', '.join(statement.value(each, type_) for each in values)})"
 
-    def keyed(self, statement: Statement, columns: Sequence[tuple[str, str]], keys: Sequence[Key]) -> str:
+    def keyed(self, statement: SqlStatement, columns: Sequence[tuple[str, str]], keys: Sequence[Key]) -> str:
         if len(columns) == 1:
             return self.among(statement, columns[0][0], [key[0] for key in keys], columns[0][1])
         each = " AND ".join(f"{name} = ?" for name, _ in columns)
@@ -334,7 +338,7 @@ class Maria(Server):
         lowered = column.match == "lower" and not relation.columns[name].loose
         return f"LOWER({self.column(name)})" if lowered else self.column(name)
 
-    def typed(self, statement: Statement, value: str | None, type_: str) -> str:
+    def typed(self, statement: SqlStatement, value: str | None, type_: str) -> str:
         boolean = {"true": 1, "false": 0}.get(value or "") if type_ == "boolean" else None
         return statement.value(value if boolean is None else boolean, type_)
 
@@ -369,7 +373,7 @@ def translated(system: str) -> Iterator[None]:
 
 def _failure(system: str, number: int) -> Refused | Unavailable:
     if number in _COLLIDED:
-        return Collided(f"{system} is busy: another transaction holds a row (error {number})")
+        return LockConflict(f"{system} is busy: another transaction holds a row (error {number})")
     if number in _AWAY or number in _DRIVERS_OWN or number == 0:
         return Unavailable(f"{system} is away or busy (error {number})")
     kind, says = _REFUSED.get(number, (Refused, f"refused a statement (error {number})"))
@@ -386,9 +390,9 @@ _REFUSED: Mapping[int, tuple[type[Refused], str]] = {
 
 async def _indexes(
     connection: Connection, where: str, asked: Sequence[object]
-) -> Mapping[Place, Mapping[str, list[str]]]:
+) -> Mapping[TableName, Mapping[str, list[str]]]:
     """Returns the columns of each index in which a row stands once; not of those that look at a part of a column."""
-    found: dict[Place, dict[str, list[str]]] = {}
+    found: dict[TableName, dict[str, list[str]]] = {}
     of_a_part = set()
     for schema, table, index, column, sub_part in await connection.fetch(_UNIQUE.format(where), *asked):
         found.setdefault((schema, table), {}).setdefault(index, []).append(column)
@@ -401,7 +405,7 @@ async def _indexes(
 
 
 def _among(
-    places: Collection[Place], schema: str = "table_schema", table: str = "table_name"
+    places: Collection[TableName], schema: str = "table_schema", table: str = "table_name"
 ) -> tuple[str, list[object]]:
     """Returns that a row is about one of these tables, and the values."""
     each = " OR ".join([f"({schema} = ? AND {table} = ?)"] * len(places))

@@ -14,25 +14,25 @@ from uuid import UUID
 import orjson
 
 from shared.domain.errors import Misconfigured
-from shared.systems.engine.records import Key, Listed, Note, Record, Span, Statement, as_text
+from shared.systems.engine.records import HiddenNumber, Key, NumberPeriod, Record, Statement, TaskNote, as_text
 from shared.systems.sql.dataset import SIDE
 from shared.systems.sql.server import Connection, Server, is_mariadb
-from shared.systems.sql.server import Statement as Sql
-from shared.systems.sql.tables import Declared, in_utc
+from shared.systems.sql.server import SqlStatement as Sql
+from shared.systems.sql.tables import StoreTable, in_utc
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
-KEEP_FOR: Final = timedelta(days=400)
+NOTE_RETENTION: Final = timedelta(days=400)
 """Longer than a task is tried again without anything being noted of it."""
 
 
-class Notes:
+class StoreNotes:
     """Our own tables of a store, by one connection within its transaction."""
 
     def __init__(self, server: Server, connection: Connection, system: str, store: str) -> None:
         self._server, self._connection, self._system, self._store = server, connection, system, store
 
-    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
+    async def note(self, notes: Sequence[TaskNote]) -> Mapping[UUID, Counter[str]]:
         """Notes what this transaction has done; all that was noted of each task. One that is missing was overtaken."""
         if not self._server.combines:
             noted = [await self._note_one(note) for note in notes]
@@ -43,15 +43,15 @@ class Notes:
             self._system,
             [task.request_id for task in tasks],
             [task.task_id for task in tasks],
-            *([task.token[part] for task in tasks] for part in range(3)),
+            *([task.fencing_token[part] for task in tasks] for part in range(3)),
             [orjson.dumps({name: n for name, n in note.counts.items() if n}).decode() for note in notes],
             [note.first for note in notes],
             self._store,
         )
         return {row[0]: Counter(orjson.loads(row[1])) for row in rows}
 
-    async def _note_one(self, note: Note) -> Counter[str] | None:
-        task, request, token = note.task, str(note.task.request_id), note.task.token
+    async def _note_one(self, note: TaskNote) -> Counter[str] | None:
+        task, request, token = note.task, str(note.task.request_id), note.task.fencing_token
         await self._connection.execute(_PUT, request, self._system, str(task.task_id), *token, self._store)
         found = await self._connection.fetch(_LOOK, request, self._system)
         same = await self._connection.fetch("SELECT id FROM dsr_platform.incarnation")
@@ -59,32 +59,34 @@ class Notes:
             return None
         before = Counter[str](orjson.loads(found[0][4])) if found[0][0] == str(task.task_id) else Counter[str]()
         counts = (before or Counter(note.counts)) if note.first else before + Counter(note.counts)
-        said = orjson.dumps(+counts).decode()
-        await self._connection.execute(_UPDATE_NOTE, str(task.task_id), *token, said, request, self._system)
+        counts_json = orjson.dumps(+counts).decode()
+        await self._connection.execute(_UPDATE_NOTE, str(task.task_id), *token, counts_json, request, self._system)
         return +counts
 
     async def forget(self) -> None:
         """Forgets the requests of which nothing was noted for so long that no worker can still be asleep over them."""
         forget = "DELETE FROM dsr_platform.progress WHERE system = {} AND noted_at < CURRENT_TIMESTAMP - {}"
         if self._server.combines:
-            await self._connection.execute(forget.format("$1", "$2::interval"), self._system, KEEP_FOR)
+            await self._connection.execute(forget.format("$1", "$2::interval"), self._system, NOTE_RETENTION)
         else:
-            seconds = KEEP_FOR // timedelta(seconds=1)
+            seconds = NOTE_RETENTION // timedelta(seconds=1)
             await self._connection.execute(forget.format("?", "INTERVAL ? SECOND"), self._system, seconds)
 
     # Statements of people (Art. 16), by the column and the value that identify them in a row.
 
-    async def stated(self, table: Declared, found: Collection[str]) -> Mapping[Key, tuple[Statement, ...]]:
+    async def stated(self, table: StoreTable, found: Collection[str]) -> Mapping[Key, tuple[Statement, ...]]:
         """Returns the statements of the people whom these values find, by primary key as text."""
-        said: dict[Key, list[Statement]] = {}
+        statements: dict[Key, list[Statement]] = {}
         for some in self._server.parts([*found]) if table.table.stated else ():
             where = Sql(self._server)
-            mine = f"{self._of(where, table)} AND {where.among('s.value', some, 'text')}"
-            for key, *each in await self._connection.fetch(f"{self._selected} WHERE {mine} {_IN_ORDER}", *where.values):
-                said.setdefault(_key_of(key), []).append(Statement(*each))
-        return {key: tuple(each) for key, each in said.items()}
+            condition = f"{self._statements_of(where, table)} AND {where.among('s.value', some, 'text')}"
+            for key, *each in await self._connection.fetch(
+                f"{self._selected} WHERE {condition} {_IN_ORDER}", *where.values
+            ):
+                statements.setdefault(_key_of(key), []).append(Statement(*each))
+        return {key: tuple(each) for key, each in statements.items()}
 
-    async def state(self, table: Declared, record: Record, statement: Statement, request: UUID) -> int:
+    async def state(self, table: StoreTable, record: Record, statement: Statement, request: UUID) -> int:
         """Stores a statement for a row, after earlier ones about the same field; returns 1, or 0 if the row is gone.
 
         Statements of other requests stay. A statement that is already stored is not stored twice.
@@ -93,48 +95,50 @@ class Notes:
         if (value := record.holders[holder]) is None:
             return 0
         where = Sql(self._server)
-        mine = f"{self._of(where, table)} AND {where.among(self._key, [_text_of(record.key)], 'text')}"
-        mine += f" AND {where.among('s.found_by', [statement.column], 'text')}"
-        mine += f" AND {where.among('s.field', [statement.field], 'text')}"
-        stands = await self._connection.fetch(f"SELECT s.said, s.stated_on FROM {_STATED} WHERE {mine}", *where.values)
-        if stands:
-            [(said, stated_on)] = stands
-            if f"\n{statement.field}: {statement.said} (" in f"\n{statement.field}: {said} (":
+        condition = f"{self._statements_of(where, table)} AND {where.among(self._key, [_text_of(record.key)], 'text')}"
+        condition += f" AND {where.among('s.found_by', [statement.column], 'text')}"
+        condition += f" AND {where.among('s.field', [statement.field], 'text')}"
+        stored = await self._connection.fetch(
+            f"SELECT s.said, s.stated_on FROM {_STATED} WHERE {condition}", *where.values
+        )
+        if stored:
+            [(text, stated_on)] = stored
+            if f"\n{statement.field}: {statement.text} (" in f"\n{statement.field}: {text} (":
                 return 1
-            fresh = f"{said} ({stated_on.isoformat()})\n{statement.field}: {statement.said}"
-            await self._connection.execute(f"DELETE {self._alias}FROM {_STATED} WHERE {mine}", *where.values)
+            fresh = f"{text} ({stated_on.isoformat()})\n{statement.field}: {statement.text}"
+            await self._connection.execute(f"DELETE {self._alias}FROM {_STATED} WHERE {condition}", *where.values)
         else:
-            fresh = statement.said
+            fresh = statement.text
         row = Sql(self._server)
         types = ("text", "text", "text", "text", "text", "text", "text", "date", "uuid")
-        held: tuple[Any, ...] = (self._system, table.name, _text_of(record.key), statement.column, value)
-        held = (*held, statement.field, fresh, statement.stated_on, self._id(request))
-        marks = ", ".join(row.value(each, type_) for each, type_ in zip(held, types, strict=True))
+        row_values: tuple[Any, ...] = (self._system, table.name, _text_of(record.key), statement.column, value)
+        row_values = (*row_values, statement.field, fresh, statement.stated_on, self._id(request))
+        marks = ", ".join(row.value(each, type_) for each, type_ in zip(row_values, types, strict=True))
         columns = f"system, place, {self._server.quoted('key')}, found_by, value, field, said, stated_on, request_id"
         return await self._connection.execute(
             f"INSERT INTO dsr_platform.stated ({columns}) VALUES ({marks})", *row.values
         )
 
-    async def stating(self, table: Declared, keys: Collection[Key] | None) -> Mapping[Key, list[tuple[str, str]]]:
+    async def stating(self, table: StoreTable, keys: Collection[Key] | None) -> Mapping[Key, list[tuple[str, str]]]:
         """Returns the column and value of each statement for these rows, or all, by primary key as text."""
         where = Sql(self._server)
-        mine = self._of(where, table)
+        condition = self._statements_of(where, table)
         if keys is not None:
-            mine += f" AND {where.among(self._key, [_text_of(key) for key in keys], 'text')}"
-        query = f"SELECT {self._key}, s.found_by, s.value FROM {_STATED} WHERE {mine}"
+            condition += f" AND {where.among(self._key, [_text_of(key) for key in keys], 'text')}"
+        query = f"SELECT {self._key}, s.found_by, s.value FROM {_STATED} WHERE {condition}"
         found: dict[Key, list[tuple[str, str]]] = {}
         for key, column, value in await self._connection.fetch(query, *where.values):
             found.setdefault(_key_of(key), []).append((column, value))
         return found
 
-    async def take_out(self, table: Declared, key: Key, column: str) -> None:
-        """Takes out what was stated of a row that is gone, or names no longer who has stated it."""
+    async def take_out(self, table: StoreTable, key: Key, column: str) -> None:
+        """Deletes statements about a row that is deleted, or that no longer names their author."""
         where = Sql(self._server)
-        mine = f"{self._of(where, table)} AND {where.among(self._key, [_text_of(key)], 'text')}"
-        mine += f" AND {where.among('s.found_by', [column], 'text')}"
-        await self._connection.execute(f"DELETE {self._alias}FROM {_STATED} WHERE {mine}", *where.values)
+        condition = f"{self._statements_of(where, table)} AND {where.among(self._key, [_text_of(key)], 'text')}"
+        condition += f" AND {where.among('s.found_by', [column], 'text')}"
+        await self._connection.execute(f"DELETE {self._alias}FROM {_STATED} WHERE {condition}", *where.values)
 
-    def _of(self, where: Sql, table: Declared) -> str:
+    def _statements_of(self, where: Sql, table: StoreTable) -> str:
         return f"{where.among('s.system', [self._system], 'text')} AND {where.among('s.place', [table.name], 'text')}"
 
     @property
@@ -166,7 +170,7 @@ def as_texts(key: Key) -> Key:
     return tuple(as_text(each) for each in key)
 
 
-class SideNumbers:
+class SideTable:
     """The side table with the numbers that readers must not see, each in its period."""
 
     def __init__(self, server: Server, connection: Connection, side: str, types: Mapping[str, str]) -> None:
@@ -178,23 +182,24 @@ class SideNumbers:
         """Its name."""
         return self._side
 
-    async def listed(self, requests: Collection[UUID]) -> Sequence[Listed]:
+    async def listed(self, requests: Collection[UUID]) -> Sequence[HiddenNumber]:
         """Returns the entries of these requests."""
-        shown, found = ", ".join(map(self._server.column, SIDE[:4])), list[Listed]()
+        shown, found = ", ".join(map(self._server.column, SIDE[:4])), list[HiddenNumber]()
         for some in self._server.parts([*requests]):
-            mine, said = self._of(some)
-            rows = await self._connection.fetch(f"SELECT {shown} FROM {self._source} t WHERE {mine}", *said)
+            condition, values = self._entries_of(some)
+            rows = await self._connection.fetch(f"SELECT {shown} FROM {self._source} t WHERE {condition}", *values)
             found += [
-                (UUID(as_text(of)), Span(number, in_utc(since), in_utc(until))) for of, number, since, until in rows
+                (UUID(as_text(of)), NumberPeriod(number, in_utc(since), in_utc(until)))
+                for of, number, since, until in rows
             ]
         return found
 
-    async def put(self, spans: Sequence[Listed], *, kept: bool = False) -> int:
+    async def put(self, spans: Sequence[HiddenNumber], *, kept: bool = False) -> int:
         """Adds missing entries and returns their number; ``kept``: for records that an erasure left."""
         if kept:
-            await self._take_unkept(spans)
-        stands = {*await self.listed({request for request, _ in spans})}
-        rows = [(*self._row(each), kept) for each in dict.fromkeys(spans) if each not in stands]
+            await self._remove_unkept(spans)
+        listed = {*await self.listed({request for request, _ in spans})}
+        rows = [(*self._row(each), kept) for each in dict.fromkeys(spans) if each not in listed]
         types, put = tuple(map(self._type, SIDE)), 0
         for some in self._server.parts(rows):
             statement = Sql(self._server)
@@ -205,17 +210,17 @@ class SideNumbers:
             put += await self._connection.execute(into, *statement.values)
         return put
 
-    async def _take_unkept(self, spans: Sequence[Listed]) -> None:
+    async def _remove_unkept(self, spans: Sequence[HiddenNumber]) -> None:
         """Removes the requests' entries of these numbers that do not say ``kept``, so that new ones can."""
         for some in self._server.parts(spans):
-            mine, said = self._of([*{request for request, _ in some}])
+            condition, values = self._entries_of([*{request for request, _ in some}])
             statement = Sql(self._server)
-            statement.values += said
-            theirs = statement.among(self._server.column(SIDE[1]), [*{span.number for _, span in some}], "text")
-            unkept = f"{mine} AND {theirs} AND NOT {self._server.column(SIDE[4])}"
+            statement.values += values
+            of_numbers = statement.among(self._server.column(SIDE[1]), [*{span.number for _, span in some}], "text")
+            unkept = f"{condition} AND {of_numbers} AND NOT {self._server.column(SIDE[4])}"
             await self._connection.execute(f"{self._deletes} WHERE {unkept}", *statement.values)
 
-    def _row(self, listed: Listed) -> tuple[object, ...]:
+    def _row(self, listed: HiddenNumber) -> tuple[object, ...]:
         request, span = listed
         return self._id(request), span.number, self._at(span.since), self._at(span.until)
 
@@ -223,41 +228,43 @@ class SideNumbers:
         type_ = self._types[name]
         return "timestamp with time zone" if type_.startswith("timestamp") else type_
 
-    async def take(self, request: UUID, spans: Sequence[Span] | None = None) -> int:
+    async def take(self, request: UUID, spans: Sequence[NumberPeriod] | None = None) -> int:
         """Removes these, or all of the request; how many."""
-        mine, said = self._of([request])
+        condition, values = self._entries_of([request])
         if spans is None:
-            return await self._connection.execute(f"{self._deletes} WHERE {mine}", *said)
-        gone = 0
+            return await self._connection.execute(f"{self._deletes} WHERE {condition}", *values)
+        removed = 0
         for span in spans:
             statement = Sql(self._server)
-            statement.values += said
-            one = f"{mine} AND {statement.among(self._server.column(SIDE[1]), [span.number], 'text')}"
+            statement.values += values
+            one = f"{condition} AND {statement.among(self._server.column(SIDE[1]), [span.number], 'text')}"
             for name, moment in zip(SIDE[2:4], (span.since, span.until), strict=True):
                 mark = statement.value(self._at(moment), self._type(name))
                 one += f" AND NOT ({self._server.differs(self._server.column(name), mark)})"
-            gone += await self._connection.execute(f"{self._deletes} WHERE {one}", *statement.values)
-        return gone
+            removed += await self._connection.execute(f"{self._deletes} WHERE {one}", *statement.values)
+        return removed
 
-    async def kept(self, numbers: Collection[str]) -> Sequence[Span]:
+    async def kept(self, numbers: Collection[str]) -> Sequence[NumberPeriod]:
         """Returns the periods in which an erasure kept records of these numbers."""
-        found: list[Span] = []
+        found: list[NumberPeriod] = []
         for some in self._server.parts([*numbers]):
             statement = Sql(self._server)
-            left = f"{statement.among(self._server.column(SIDE[1]), some, 'text')} AND {self._server.column(SIDE[4])}"
-            query = f"SELECT {', '.join(map(self._server.column, SIDE[1:4]))} FROM {self._source} t WHERE {left}"
+            condition = (
+                f"{statement.among(self._server.column(SIDE[1]), some, 'text')} AND {self._server.column(SIDE[4])}"
+            )
+            query = f"SELECT {', '.join(map(self._server.column, SIDE[1:4]))} FROM {self._source} t WHERE {condition}"
             rows = await self._connection.fetch(query, *statement.values)
-            found += [Span(number, in_utc(since), in_utc(until)) for number, since, until in rows]
+            found += [NumberPeriod(number, in_utc(since), in_utc(until)) for number, since, until in rows]
         return found
 
     @property
     def _deletes(self) -> str:
         return f"DELETE {'' if self._server.combines else 't '}FROM {self._source} t"
 
-    def _of(self, requests: Sequence[UUID]) -> tuple[str, list[object]]:
+    def _entries_of(self, requests: Sequence[UUID]) -> tuple[str, list[object]]:
         statement, ids = Sql(self._server), [*map(self._id, requests)]
-        mine = statement.among(self._server.column(SIDE[0]), ids, self._types[SIDE[0]])
-        return mine, statement.values
+        condition = statement.among(self._server.column(SIDE[0]), ids, self._types[SIDE[0]])
+        return condition, statement.values
 
     def _id(self, request: UUID) -> object:
         return request if self._server.combines else str(request)

@@ -13,10 +13,10 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.domain.errors import ColumnUnmapped, Refused, SignInRefused, SystemRefused, TableMissing, Unavailable
-from shared.systems.engine.records import Collided, Key
-from shared.systems.sql.catalog import DATE, PADDED, TEXT, ZONED, ZONELESS, Catalog, Reference, Relation, SeenColumn
+from shared.systems.engine.records import Key, LockConflict
+from shared.systems.sql.catalog import DATE, PADDED, TEXT, ZONED, ZONELESS, Catalog, ForeignKey, Relation, SeenColumn
 from shared.systems.sql.declaration import Column
-from shared.systems.sql.server import Connection, Looked, Place, Server, Statement, StoreUnprepared
+from shared.systems.sql.server import Connection, Server, SqlStatement, StoreState, StoreUnprepared, TableName
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
@@ -132,7 +132,7 @@ class Postgres(Server):
     def translated(self) -> AbstractContextManager[None]:
         return translated(self.system)
 
-    def assigned(self, statement: Statement, relation: Relation, name: str, value: str) -> str:
+    def assigned(self, statement: SqlStatement, relation: Relation, name: str, value: str) -> str:
         row = f"jsonb_build_object({_literal(name)}, {statement.value(value, 'text')})"
         # a cast alone would cut a text that is too long
         held = f"(jsonb_populate_record(NULL::{self.place(relation.place)}, {row})).{self.quoted(name)}"
@@ -141,22 +141,22 @@ class Postgres(Server):
     async def role(self, connection: Connection) -> str:
         return str((await connection.fetch("SELECT quote_ident(current_user)"))[0][0])
 
-    async def look(self, connection: Connection, places: Collection[Place], *, reading: bool) -> Looked:
+    async def look(self, connection: Connection, places: Collection[TableName], *, reading: bool) -> StoreState:
         if reading:
-            return Looked(str((await connection.fetch(_FINGERPRINT, *_arrays(places)))[0][0]))
+            return StoreState(str((await connection.fetch(_FINGERPRINT, *_arrays(places)))[0][0]))
         rows = await connection.fetch(f"SELECT * FROM ({_FINGERPRINT}) f, ({_STORE}) s", *_arrays(places))
         if not rows or not rows[0][2]:
             raise StoreUnprepared.of(self.system)
         fingerprint, store, _, tables = rows[0]
-        return Looked(fingerprint, store, sha256(tables.encode()).hexdigest()[:16])
+        return StoreState(fingerprint, store, sha256(tables.encode()).hexdigest()[:16])
 
-    async def catalog(self, connection: Connection, places: Collection[Place] | None) -> Catalog:
+    async def catalog(self, connection: Connection, places: Collection[TableName] | None) -> Catalog:
         asked = _arrays(places) if places is not None else (None, None)
-        columns: dict[Place, dict[str, SeenColumn]] = {}
+        columns: dict[TableName, dict[str, SeenColumn]] = {}
         for schema, table, name, type_, *seen in await connection.fetch(_COLUMNS, *asked):
             column = SeenColumn(PADDED if type_ == "character" else type_, *seen)
             columns.setdefault((schema, table), {})[name] = replace(column, full_type=type_, any_case=type_ == "citext")
-        unique: dict[Place, set[frozenset[str]]] = {}
+        unique: dict[TableName, set[frozenset[str]]] = {}
         for schema, table, names in await connection.fetch(_UNIQUE, *asked):
             unique.setdefault((schema, table), set()).add(frozenset(names))
         relations = {}
@@ -166,7 +166,7 @@ class Postgres(Server):
                 of = frozenset(unique.get(place, ()))
                 relations[place] = Relation(place, columns.get(place, {}), _KINDS[kind], tuple(primary_key), of, *may)
         keys = [
-            Reference(name, (schema, table), (of, parent), tuple(near), tuple(far), *how)
+            ForeignKey(name, (schema, table), (of, parent), tuple(near), tuple(far), *how)
             for name, schema, table, of, parent, near, far, *how in await connection.fetch(_FOREIGN_KEYS, *asked)
         ]
         database = (await connection.fetch("SELECT current_database()"))[0][0]
@@ -178,12 +178,12 @@ class Postgres(Server):
     def mark(self, number: int, type_: str) -> str:
         return f"${number}::{type_}"
 
-    def among(self, statement: Statement, expression: str, values: Sequence[object], type_: str) -> str:
+    def among(self, statement: SqlStatement, expression: str, values: Sequence[object], type_: str) -> str:
         of = "text" if all(isinstance(each, str) for each in values) else type_
         cast = "" if of == type_ or (of in TEXT and type_ in TEXT) else f"::{type_}[]"
         return f"{expression} = ANY({statement.value([*values], f'{of}[]')}{cast})"
 
-    def keyed(self, statement: Statement, columns: Sequence[tuple[str, str]], keys: Sequence[Key]) -> str:
+    def keyed(self, statement: SqlStatement, columns: Sequence[tuple[str, str]], keys: Sequence[Key]) -> str:
         marks = [statement.value([key[n] for key in keys], f"{type_}[]") for n, (_, type_) in enumerate(columns)]
         each = " AND ".join(f"{name} = ANY({mark})" for (name, _), mark in zip(columns, marks, strict=True))
         if len(columns) == 1:
@@ -220,7 +220,7 @@ class Postgres(Server):
         del relation
         return f"lower({self.column(name)})" if column.match == "lower" else self.column(name)
 
-    def typed(self, statement: Statement, value: str | None, type_: str) -> str:
+    def typed(self, statement: SqlStatement, value: str | None, type_: str) -> str:
         return f"{statement.value(value, 'text')}::{type_}"
 
     def cut(self, expression: str, unit: str, type_: str) -> str | None:
@@ -236,7 +236,7 @@ class Postgres(Server):
             "bigint": "('x' || substr(replace(gen_random_uuid()::text, '-', ''), 17))::bit(64)::bigint",
         }.get(type_)
 
-    def defer(self, reference: Reference) -> str | None:
+    def defer(self, reference: ForeignKey) -> str | None:
         return f"SET CONSTRAINTS {self.quoted(reference.child[0])}.{self.quoted(reference.name)} DEFERRED"
 
 
@@ -252,7 +252,7 @@ def _literal(value: str) -> str:
     return prefix + "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def _arrays(places: Collection[Place]) -> tuple[list[str], list[str]]:
+def _arrays(places: Collection[TableName]) -> tuple[list[str], list[str]]:
     return [schema for schema, _ in places], [name for _, name in places]
 
 
@@ -284,7 +284,7 @@ def _failure(system: str, error: BaseException) -> Refused | Unavailable:
         failure, says = _REFUSED[kind]
         return failure(f"{system}{says}")
     if isinstance(error, _COLLIDED):
-        return Collided(f"{system} is busy: a row is locked ({type(error).__name__})")
+        return LockConflict(f"{system} is busy: a row is locked ({type(error).__name__})")
     if isinstance(error, asyncpg.InterfaceError) and str(error).startswith(_MISUSED):
         return Refused(f"{system} was asked with arguments that do not fit")
     if isinstance(error, _AWAY):

@@ -7,18 +7,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 from typing import Any, Final, NamedTuple
 
 from shared.domain.identities import IdentityType
-from shared.systems.engine.records import Key, Link, Record, SearchKey, Statement, Subject, as_text
+from shared.systems.engine.records import Key, Link, Record, SearchKey, Statement, SubjectSearch, as_text
 from shared.systems.sql import values
 from shared.systems.sql.catalog import ZONED, Relation
 from shared.systems.sql.server import Connection, Server
-from shared.systems.sql.server import Statement as Sql
-from shared.systems.sql.tables import Declared, Path, in_utc
+from shared.systems.sql.server import SqlStatement as Sql
+from shared.systems.sql.tables import JoinPath, StoreTable, in_utc
 from shared.systems.sql.values import Row
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
 
-class Found:
+class FoundRows:
     """The rows of a table by primary key, and to which rows each leads, with the number of the link."""
 
     def __init__(self, rows: dict[Key, Row] | None = None) -> None:
@@ -34,12 +34,12 @@ class Found:
 
 PAGE: Final = 2_500
 """Rows read or reported in one go."""
-Rows = dict[str, Found]
+Rows = dict[str, FoundRows]
 """Rows by table."""
-Stated = Mapping[Key, tuple[Statement, ...]]
+StoredStatements = Mapping[Key, tuple[Statement, ...]]
 
 
-class Reading(NamedTuple):
+class ReadOptions(NamedTuple):
     """Options of reading rows: lock, data of a copy, other columns than the key, order, and limit."""
 
     lock: bool = False
@@ -49,31 +49,31 @@ class Reading(NamedTuple):
     more: str = ""
 
 
-class Search:
+class SqlSearch:
     """Reads the tables of a store by one connection."""
 
-    def __init__(self, server: Server, connection: Connection, tables: Mapping[str, Declared]) -> None:
+    def __init__(self, server: Server, connection: Connection, tables: Mapping[str, StoreTable]) -> None:
         self._server, self._connection, self._tables = server, connection, tables
 
     async def find(
-        self, subjects: Sequence[Subject], *, lock: bool, data: bool, most: int | None
-    ) -> AsyncGenerator[tuple[Declared, Found]]:
+        self, subjects: Sequence[SubjectSearch], *, lock: bool, data: bool, most: int | None
+    ) -> AsyncGenerator[tuple[StoreTable, FoundRows]]:
         """Yields all rows that may be one of the subjects', the ends of paths before what leads to them.
 
         A table that leads nowhere, and to which nothing leads, is read in pages. ``most``: once there are more, the
         rest is left out.
         """
         rows: Rows = {}
-        left = most
+        remaining = most
         for table in self._tables.values():
-            how = Reading(lock, data, sought=True, more="" if left is None else f" LIMIT {left + 1}")
+            options = ReadOptions(lock, data, sought=True, more="" if remaining is None else f" LIMIT {remaining + 1}")
             conditions = [*self._conditions(table, subjects)]
-            if table.alone and most is None and len(conditions) == 1:
-                async for page in self._pages(table, *conditions[0], how):
-                    yield table, Found(dict(zip(map(table.key, page), page, strict=True)))
+            if table.about_one_person and most is None and len(conditions) == 1:
+                async for page in self._pages(table, *conditions[0], options):
+                    yield table, FoundRows(dict(zip(map(table.key, page), page, strict=True)))
                 continue
-            rows[table.name] = await self._found(table, conditions, rows, how)
-            if left is not None and (left := left - len(rows[table.name].rows)) < 0:
+            rows[table.name] = await self._found(table, conditions, rows, options)
+            if remaining is not None and (remaining := remaining - len(rows[table.name].rows)) < 0:
                 break
         for name, found in rows.items():
             for number, (here, there) in self._tables[name].keys.items():
@@ -82,91 +82,100 @@ class Search:
                 yield self._tables[name], part
 
     async def _found(
-        self, table: Declared, conditions: Iterable[tuple[str, Sequence[object]]], rows: Rows, how: "Reading"
-    ) -> Found:
+        self, table: StoreTable, conditions: Iterable[tuple[str, Sequence[object]]], rows: Rows, options: "ReadOptions"
+    ) -> FoundRows:
         """The rows of a table by its own columns, and by its paths."""
-        found = Found()
-        for condition, said in conditions:
-            theirs = await self.read(table, condition, said, how)
-            found.rows.update(zip(map(table.key, theirs), theirs, strict=True))
+        found = FoundRows()
+        for condition, parameters in conditions:
+            read = await self.read(table, condition, parameters, options)
+            found.rows.update(zip(map(table.key, read), read, strict=True))
         for path in table.paths:
-            for row, ends in await self._leading(table, path, rows[path.end.name].rows.items(), how):
+            for row, end_keys in await self._leading(table, path, rows[path.end.name].rows.items(), options):
                 key = table.key(row)
                 found.rows.setdefault(key, row)
-                found.lead(key, ((path.link, end) for end in ends))
+                found.lead(key, ((path.link, end) for end in end_keys))
         for path in (path for path in table.paths if path.shares):
             await self._name_all(table, path, found)
         return found
 
-    def _conditions(self, table: Declared, subjects: Sequence[Subject]) -> Iterator[tuple[str, Sequence[object]]]:
+    def _conditions(
+        self, table: StoreTable, subjects: Sequence[SubjectSearch]
+    ) -> Iterator[tuple[str, Sequence[object]]]:
         """Yields conditions that find rows by the table's own columns: one for all, or one each."""
-        sought: dict[IdentityType, dict[str, None]] = {}
+        by_type: dict[IdentityType, dict[str, None]] = {}
         for key in (key for subject in subjects for key in subject.keys.get(table.name, ())):
-            sought.setdefault(key.type, {})[key.value] = None
+            by_type.setdefault(key.type, {})[key.value] = None
         each: list[tuple[str, str, list[object]]] = []
         for name, column in table.table.searched.items():
-            texts = [*sought.get(column.identity, ())] if column.identity else []
-            held, type_ = values.adapted(texts, "text" if column.match == "lower" else table.relation.types[name])
-            each += [(self._server.compared(table.relation, name, column), type_, held)] if held else []
+            texts = [*by_type.get(column.identity, ())] if column.identity else []
+            compared, type_ = values.adapted(texts, "text" if column.match == "lower" else table.relation.types[name])
+            each += [(self._server.compared(table.relation, name, column), type_, compared)] if compared else []
         if self._server.combines and each:
             statement = Sql(self._server)
-            yield " OR ".join(statement.among(how, held, type_) for how, type_, held in each), statement.values
+            yield (
+                " OR ".join(statement.among(options, compared, type_) for options, type_, compared in each),
+                statement.values,
+            )
         elif each:
-            for how, type_, held in each:
-                for some in self._server.parts(held):
+            for options, type_, compared in each:
+                for some in self._server.parts(compared):
                     statement = Sql(self._server)
-                    yield statement.among(how, some, type_), statement.values
+                    yield statement.among(options, some, type_), statement.values
 
     async def read(
-        self, table: Declared, condition: str, said: Sequence[object], how: "Reading | None" = None
+        self, table: StoreTable, condition: str, parameters: Sequence[object], options: "ReadOptions | None" = None
     ) -> Sequence[Row]:
         """Rows of a table that count, ``t`` in the condition, in the order of their keys."""
-        how = how or Reading()
-        query, held = self._query(table, condition, said, how)
-        return self._counted(table, how, await self._connection.fetch(query, *held))
+        options = options or ReadOptions()
+        query, compared = self._query(table, condition, parameters, options)
+        return self._counted(table, options, await self._connection.fetch(query, *compared))
 
     async def _pages(
-        self, table: Declared, condition: str, said: Sequence[object], how: "Reading"
+        self, table: StoreTable, condition: str, parameters: Sequence[object], options: "ReadOptions"
     ) -> AsyncIterator[Sequence[Row]]:
-        query, held = self._query(table, condition, said, how)
-        async for page in self._connection.pages(query, held, PAGE):
-            yield self._counted(table, how, page)
+        query, compared = self._query(table, condition, parameters, options)
+        async for page in self._connection.pages(query, compared, PAGE):
+            yield self._counted(table, options, page)
 
     def _query(
-        self, table: Declared, condition: str, said: Sequence[object], how: "Reading"
+        self, table: StoreTable, condition: str, parameters: Sequence[object], options: "ReadOptions"
     ) -> tuple[str, Sequence[object]]:
         statement = Sql(self._server)
-        statement.values += said
-        theirs = "".join(f" AND {statement.among(column, words, 'text')}" for column, words in table.theirs)
-        shown = self._server.shown(table.relation, table.columns if how.data else table.judged)
+        statement.values += parameters
+        tenant_condition = "".join(
+            f" AND {statement.among(column, words, 'text')}" for column, words in table.tenant_words
+        )
+        shown = self._server.shown(table.relation, table.columns if options.data else table.judged)
         keys = [name for name, _ in table.key_columns]
-        order, hint = self._server.sorted(table.relation, keys) if how.sought else (how.order or ", ".join(keys), "")
-        ending = f"{how.more} FOR UPDATE" if how.lock and table.relation.lockable else how.more
+        order, hint = (
+            self._server.sorted(table.relation, keys) if options.sought else (options.order or ", ".join(keys), "")
+        )
+        ending = f"{options.more} FOR UPDATE" if options.lock and table.relation.lockable else options.more
         source = self._server.place(table.place)
-        query = f"SELECT {shown} FROM {source} t{hint} WHERE ({condition}){theirs} ORDER BY {order}{ending}"
+        query = f"SELECT {shown} FROM {source} t{hint} WHERE ({condition}){tenant_condition} ORDER BY {order}{ending}"
         return query, statement.values
 
-    def _counted(self, table: Declared, how: "Reading", rows: Sequence[Sequence[Any]]) -> Sequence[Row]:
-        read = self._rows(table.columns if how.data else table.judged, table.relation, rows)
+    def _counted(self, table: StoreTable, options: "ReadOptions", rows: Sequence[Sequence[Any]]) -> Sequence[Row]:
+        read = self._rows(table.columns if options.data else table.judged, table.relation, rows)
         return read if table.table.tenant is None else [row for row in read if table.counts(row)]
 
-    async def by_key(self, table: Declared, keys: Sequence[Key], *, lock: bool, data: bool = False) -> dict[Key, Row]:
+    async def by_key(self, table: StoreTable, keys: Sequence[Key], *, lock: bool, data: bool = False) -> dict[Key, Row]:
         """The rows with these primary keys that count."""
         found: dict[Key, Row] = {}
         for some in self._server.parts(keys):
             statement = Sql(self._server)
             condition = statement.keyed(table.key_columns, some)
-            rows = await self.read(table, condition, statement.values, Reading(lock=lock, data=data))
+            rows = await self.read(table, condition, statement.values, ReadOptions(lock=lock, data=data))
             found.update(zip(map(table.key, rows), rows, strict=True))
         return found
 
-    async def by_texts(self, table: Declared, keys: Sequence[Key]) -> dict[Key, Row]:
+    async def by_texts(self, table: StoreTable, keys: Sequence[Key]) -> dict[Key, Row]:
         """The rows with these primary keys, which are given as texts."""
-        statement, said = Sql(self._server), list[str]()
+        statement, conditions = Sql(self._server), list[str]()
         for n, (name, type_) in enumerate(table.key_columns):
-            held, as_ = values.adapted(dict.fromkeys(key[n] for key in keys), type_)
-            said.append(statement.among(name, held, as_) if held else "FALSE")
-        rows = await self.read(table, " AND ".join(said), statement.values)
+            compared, as_ = values.adapted(dict.fromkeys(key[n] for key in keys), type_)
+            conditions.append(statement.among(name, compared, as_) if compared else "FALSE")
+        rows = await self.read(table, " AND ".join(conditions), statement.values)
         return {tuple(map(as_text, table.key(row))): row for row in rows}
 
     def _rows(self, columns: Sequence[str], relation: Relation, rows: Sequence[Sequence[Any]]) -> Sequence[Row]:
@@ -178,12 +187,14 @@ class Search:
                 row[name] = in_utc(row[name])
         return read
 
-    def exactly(self, table: Declared, keys: Sequence[tuple[int, SearchKey]], statement: Sql) -> tuple[str, str]:
+    def exactly(self, table: StoreTable, keys: Sequence[tuple[int, SearchKey]], statement: Sql) -> tuple[str, str]:
         """Returns the query that finds exactly people's rows in an ``exact`` table: the owner, and the row."""
         [name], at = table.table.searched, table.table.happened
         of, types = self._server.column(name), ("int[]", "text[]", "timestamptz[]", "timestamptz[]")
         rows = [(n, key.value, key.since, key.until) for n, key in keys]
-        marks = [statement.value([*held], type_) for held, type_ in zip(zip(*rows, strict=True), types, strict=True)]
+        marks = [
+            statement.value([*compared], type_) for compared, type_ in zip(zip(*rows, strict=True), types, strict=True)
+        ]
         found = f"{of} = k.value AND {of} = ANY({marks[1]})"
         if at:
             when = self._server.column(at)
@@ -191,16 +202,16 @@ class Search:
         return f"unnest({', '.join(marks)}) k (n, value, since, until)", found
 
     async def _leading(
-        self, table: Declared, path: Path, ends: Iterable[tuple[Key, Row]], how: "Reading"
+        self, table: StoreTable, path: JoinPath, end_rows: Iterable[tuple[Key, Row]], options: "ReadOptions"
     ) -> list[tuple[Row, list[Key]]]:
         """The rows of a table that lead to some at the end of a path, with the keys of these; NULL joins nothing."""
         by, (near, far) = dict[Key, list[Key]](), _joined_by(table, path)
-        for key, row in ends:
-            if None not in (held := far(row)):
-                by.setdefault(held, []).append(key)
+        for key, row in end_rows:
+            if None not in (end_key := far(row)):
+                by.setdefault(end_key, []).append(key)
         found, names = list[tuple[Row, list[Key]]](), [*path.join.on]
-        for condition, said in self._near_conditions(table.relation, names, [*by]):
-            for row in await self.read(table, condition, said, how):
+        for condition, parameters in self._near_conditions(table.relation, names, [*by]):
+            for row in await self.read(table, condition, parameters, options):
                 if keys := by.get(near(row)):
                     found.append((row, keys))
         return found
@@ -210,23 +221,25 @@ class Search:
     ) -> Iterator[tuple[str, Sequence[object]]]:
         """Yields conditions that find rows with one of these keys in these columns, by the index of each."""
         for some in self._server.parts(keys):
-            statement, said = Sql(self._server), list[str]()
+            statement, conditions = Sql(self._server), list[str]()
             for n, name in enumerate(names):
-                held, type_ = values.adapted(dict.fromkeys(key[n] for key in some), relation.types[name])
-                said.append(statement.among(self._server.column(name), held, type_) if held else "FALSE")
-            yield " AND ".join(said), statement.values
+                compared, type_ = values.adapted(dict.fromkeys(key[n] for key in some), relation.types[name])
+                conditions.append(statement.among(self._server.column(name), compared, type_) if compared else "FALSE")
+            yield " AND ".join(conditions), statement.values
 
-    async def strays(self, gone: Sequence[Record]) -> set[tuple[str, Key]]:
+    async def dangling(self, deleted: Sequence[Record]) -> set[tuple[str, Key]]:
         """Returns the deleted records to which a row that counts still leads."""
         by_place: dict[str, list[Record]] = {}
-        for record in gone:
+        for record in deleted:
             by_place.setdefault(record.shape.place, []).append(record)
-        names = {record.name for record in gone}
+        names = {record.name for record in deleted}
         found: set[tuple[str, Key]] = set()
         for table in self._tables.values():
             for path in table.paths:
-                ends = [(each.key, each.ref) for each in by_place.get(path.end.name, ())]
-                for row, keys in await self._leading(table, path, ends, Reading(sought=True)) if ends else ():
+                end_rows = [(each.key, each.ref) for each in by_place.get(path.end.name, ())]
+                for row, keys in (
+                    await self._leading(table, path, end_rows, ReadOptions(sought=True)) if end_rows else ()
+                ):
                     if (table.name, table.key(row)) not in names:
                         found |= {(path.end.name, key) for key in keys}
         for name in {name for name, _ in found}:  # a row that was only blanked still has an owner
@@ -234,27 +247,29 @@ class Search:
             found -= {(name, key) for key in there}
         return found
 
-    async def _name_all(self, table: Declared, path: Path, found: Found) -> None:
+    async def _name_all(self, table: StoreTable, path: JoinPath, found: FoundRows) -> None:
         """Names every row at the end of a path to which rows lead that it has found, whosever it is."""
         end, (near, far) = path.end, _joined_by(table, path)
-        mine = {
+        links = {
             key: near(found.rows[key])
-            for key, led in found.parents.items()
-            if any(number == path.link for number, _ in led)
+            for key, targets in found.parents.items()
+            if any(number == path.link for number, _ in targets)
         }
         names = [*path.join.on.values()]
         columns = tuple(dict.fromkeys([*names, *end.table.primary_key]))
         shown, by = self._server.shown(end.relation, columns), dict[Key, list[Key]]()
-        wanted = sorted((key for key in {*mine.values()} if None not in key), key=repr)
-        for condition, said in self._near_conditions(end.relation, names, wanted):
+        wanted = sorted((key for key in {*links.values()} if None not in key), key=repr)
+        for condition, parameters in self._near_conditions(end.relation, names, wanted):
             query = f"SELECT {shown} FROM {self._server.place(end.place)} t WHERE {condition}"
-            for row in self._rows(columns, end.relation, await self._connection.fetch(query, *said)):
+            for row in self._rows(columns, end.relation, await self._connection.fetch(query, *parameters)):
                 by.setdefault(far(row), []).append(end.key(row))
-        for key, held in mine.items():
-            found.lead(key, ((path.link, each) for each in by.get(held, ())))
+        for key, compared in links.items():
+            found.lead(key, ((path.link, each) for each in by.get(compared, ())))
 
     @staticmethod
-    def _refer(link: Link, number: int, here: Sequence[str], there: Sequence[str], found: Found, rows: Rows) -> None:
+    def _refer(
+        link: Link, number: int, here: Sequence[str], there: Sequence[str], found: FoundRows, rows: Rows
+    ) -> None:
         """Names the rows that were found to which these refer by a foreign key."""
         parents = rows[link.place].rows if found.rows and link.place in rows else {}
         reads, reads_there = _reads(here), _reads(there)
@@ -266,7 +281,7 @@ class Search:
     # Statements for the rows of a table.
 
     @staticmethod
-    def records(table: Declared, found: Found, stated: Stated, *, data: bool) -> list[Record]:
+    def records(table: StoreTable, found: FoundRows, stated: StoredStatements, *, data: bool) -> list[Record]:
         """The records of rows of one table."""
         if not (found.parents or stated):
             return [table.record(row, (), data=data) for row in found.rows.values()]
@@ -276,19 +291,19 @@ class Search:
         ]
 
 
-def _parts(found: Found) -> Iterator[Found]:
+def _parts(found: FoundRows) -> Iterator[FoundRows]:
     """Yields the rows of a table, some at a time."""
     if len(found.rows) <= PAGE:
         yield from [found] if found.rows else []
         return
     keys = [*found.rows]
     for first in range(0, len(keys), PAGE):
-        part = Found({key: found.rows[key] for key in keys[first : first + PAGE]})
+        part = FoundRows({key: found.rows[key] for key in keys[first : first + PAGE]})
         part.parents = {key: found.parents[key] for key in part.rows if key in found.parents}
         yield part
 
 
-def _joined_by(table: Declared, path: Path) -> tuple[Callable[[Row], Key], Callable[[Row], Key]]:
+def _joined_by(table: StoreTable, path: JoinPath) -> tuple[Callable[[Row], Key], Callable[[Row], Key]]:
     """Reads what a join compares, here and at its end: in small letters where both columns take any case."""
     here, there = table.relation.columns, path.end.relation.columns
     near, far = zip(*path.join.on.items(), strict=True)

@@ -9,14 +9,14 @@ from shared.domain.errors import Misconfigured, SystemRefused
 from shared.systems.engine.records import Key
 
 if TYPE_CHECKING:
-    from shared.systems.sql.catalog import Catalog, Reference, Relation
+    from shared.systems.sql.catalog import Catalog, ForeignKey, Relation
     from shared.systems.sql.declaration import Column
 
 MARIADB = frozenset({"mariadb", "mysql"})
 _POSTGRESQL = frozenset({"postgres", "postgresql"})
 """Schemes of URLs."""
 
-Place = tuple[str, str]
+TableName = tuple[str, str]
 """The schema, or the database of a MariaDB, and the name of a table."""
 _T = TypeVar("_T")
 
@@ -45,15 +45,15 @@ class StoreUnprepared(SystemRefused):
         )
 
 
-class Looked(NamedTuple):
-    """The state of a store: ``fingerprint`` of its catalogs; ``store``: its ID; ``life``: the ID of its tables.
+class StoreState(NamedTuple):
+    """The state of a store: ``fingerprint`` of its catalogs; ``store``: its ID; ``tables_id``: the ID of its tables.
 
     Tables restored from a dump or rebuilt are new ones, and the counts in them are lost.
     """
 
     fingerprint: str
     store: str = ""
-    life: str = ""
+    tables_id: str = ""
 
 
 class Connection(Protocol):
@@ -95,7 +95,7 @@ class Server(ABC):
         """Ends all sessions."""
 
     @abstractmethod
-    async def look(self, connection: Connection, places: Collection[Place], *, reading: bool) -> "Looked":
+    async def look(self, connection: Connection, places: Collection[TableName], *, reading: bool) -> "StoreState":
         """Returns what the catalogs say of these tables in short, and which store this is, unless it is only read.
 
         Raises:
@@ -103,7 +103,7 @@ class Server(ABC):
         """
 
     @abstractmethod
-    async def catalog(self, connection: Connection, places: Collection[Place] | None) -> "Catalog":
+    async def catalog(self, connection: Connection, places: Collection[TableName] | None) -> "Catalog":
         """Reads the catalogs: of these tables and whatever refers to them, or of all."""
 
     @abstractmethod
@@ -111,7 +111,7 @@ class Server(ABC):
         """Raises the errors of the contract instead of the driver's."""
 
     @abstractmethod
-    def assigned(self, statement: "Statement", relation: "Relation", name: str, value: str) -> str:
+    def assigned(self, statement: "SqlStatement", relation: "Relation", name: str, value: str) -> str:
         """Returns what reads a text as a value of that column, and stores it nowhere."""
 
     @abstractmethod
@@ -127,11 +127,11 @@ class Server(ABC):
         """Returns the place of a value."""
 
     @abstractmethod
-    def among(self, statement: "Statement", expression: str, values: Sequence[object], type_: str) -> str:
+    def among(self, statement: "SqlStatement", expression: str, values: Sequence[object], type_: str) -> str:
         """Returns that an expression is one of these values."""
 
     @abstractmethod
-    def keyed(self, statement: "Statement", columns: Sequence[tuple[str, str]], keys: Sequence[Key]) -> str:
+    def keyed(self, statement: "SqlStatement", columns: Sequence[tuple[str, str]], keys: Sequence[Key]) -> str:
         """Returns that columns, each with its type, hold one of these keys."""
 
     @abstractmethod
@@ -159,7 +159,7 @@ class Server(ABC):
         """Returns what finds a column by its index, compared as its ``match`` says."""
 
     @abstractmethod
-    def typed(self, statement: "Statement", value: str | None, type_: str) -> str:
+    def typed(self, statement: "SqlStatement", value: str | None, type_: str) -> str:
         """Returns the place of a text that is read as a value of that type."""
 
     @abstractmethod
@@ -170,7 +170,7 @@ class Server(ABC):
     def drawn(self, type_: str) -> str | None:
         """Returns a new key of that type; None: none can be drawn."""
 
-    def place(self, place: Place) -> str:
+    def place(self, place: TableName) -> str:
         """Returns a table by its schema and its name."""
         return f"{self.quoted(place[0])}.{self.quoted(place[1])}"
 
@@ -191,7 +191,7 @@ class Server(ABC):
         del relation
         return f"ROW({', '.join(names)})", ""
 
-    def defer(self, reference: "Reference") -> str | None:
+    def defer(self, reference: "ForeignKey") -> str | None:
         """Returns what lets a foreign key be checked at the end of the transaction; None: nothing does."""
         del reference
         return None
@@ -201,7 +201,7 @@ class Server(ABC):
         return (values[start : start + self.batch] for start in range(0, len(values), self.batch))
 
 
-class Statement:
+class SqlStatement:
     """A statement while it is written: each value in the order in which it stands."""
 
     def __init__(self, server: Server) -> None:

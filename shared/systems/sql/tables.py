@@ -10,28 +10,28 @@ from typing import Any, NamedTuple
 from shared.domain.assignments import NUMBERS
 from shared.domain.countries import COUNTRIES
 from shared.domain.identities import IdentityType, country_of_number
-from shared.systems.engine.claims import NAMED
+from shared.systems.engine.account_claims import TYPE_OF_FIELD
 from shared.systems.engine.records import (
     NO_LINE,
-    Clock,
-    Field,
+    ColumnGroup,
     Flag,
     Holder,
     Key,
     Link,
-    Part,
     PartyShape,
     Record,
+    RecordField,
+    RecordState,
     Shape,
-    State,
     Statement,
+    TimeFormat,
     as_text,
 )
 from shared.systems.sql import values
-from shared.systems.sql.catalog import DATE, TABLE, TEXT, ZONED, ZONELESS, Catalog, References, Relation
+from shared.systems.sql.catalog import DATE, TABLE, TEXT, ZONED, ZONELESS, Catalog, ForeignKeys, Relation
 from shared.systems.sql.dataset import Dataset, Tenancy, leads, led_to, ordered
 from shared.systems.sql.declaration import Join, Switch, Table
-from shared.systems.sql.server import Place, Server
+from shared.systems.sql.server import Server, TableName
 from shared.systems.sql.values import Row
 from shared.systems.states import STATES
 
@@ -41,17 +41,17 @@ _CLOCKS = {DATE: "day", ZONELESS: "wall", ZONED: "instant"}
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class JoinPath:
     """The join that leads from the rows of a table to one that tells whose they are; ``link``: its number."""
 
     link: int
-    end: "Declared"
+    end: "StoreTable"
     join: Join
     shares: bool
 
 
 @dataclass(frozen=True, eq=False)
-class Declared:
+class StoreTable:
     """One table, with the tenant whose rows are read (None: the company's)."""
 
     server: Server
@@ -60,17 +60,17 @@ class Declared:
     relation: Relation
     tenancy: Tenancy
     tenant: str | None
-    paths: tuple[Path, ...]
+    paths: tuple[JoinPath, ...]
     keys: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]]
     """Columns of a foreign key, here and there, by the number of its link."""
-    alone: bool
+    about_one_person: bool
     """Whether nothing leads to it, and it leads nowhere."""
     joined: frozenset[str]
     """The columns that joins and foreign keys of others, or of its own, name."""
     shape: Shape
 
     @property
-    def place(self) -> Place:
+    def place(self) -> TableName:
         """Its schema and its name."""
         return self.relation.place
 
@@ -96,7 +96,7 @@ class Declared:
         return [(self.server.column(name), self.relation.types[name]) for name in self.table.primary_key]
 
     @cached_property
-    def theirs(self) -> Sequence[tuple[str, Sequence[str]]]:
+    def tenant_words(self) -> Sequence[tuple[str, Sequence[str]]]:
         """Returns the columns and words that select the tenant's rows."""
         if self.table.tenant is None:
             return []
@@ -117,8 +117,8 @@ class Declared:
 
     def owner(self, row: Row) -> str | None:
         """Returns the tenant for whom a row is processed, in lower case."""
-        held = as_text(row[self.table.tenant]) if self.table.tenant else None
-        return None if held is None else held.lower()
+        value = as_text(row[self.table.tenant]) if self.table.tenant else None
+        return None if value is None else value.lower()
 
     @cached_property
     def _holders(self) -> Callable[[Row], tuple[str | None, ...]]:
@@ -146,7 +146,7 @@ class Declared:
 
     @cached_property
     def exact(self) -> bool:
-        """Whether the server itself tells whose its rows are, by one column and their time, and nothing else is led."""
+        """Whether one column and the time decide the owner of its rows, so that the server can select them."""
         table, relation, searched = self.table, self.relation, [*self.table.searched]
         plain = len(searched) == 1 and self._is_plain(searched[0])
         timed = table.happened is None or relation.types[table.happened] == ZONED
@@ -157,17 +157,19 @@ class Declared:
         """Whether rows can be deleted unread: nothing leads to them, and they have no statements."""
         relation = self.relation
         own = self.server.combines and relation.kind == TABLE and relation.lockable and not relation.partitions
-        return own and self.alone and self.table.tenant is None and not self.table.stated
+        return own and self.about_one_person and self.table.tenant is None and not self.table.stated
 
     @cached_property
     def _filled(self) -> Sequence[Callable[[Row], bool]]:
         return [self._is_filled(part) for part in self.shape.parts]
 
-    def _is_filled(self, part: Part) -> Callable[[Row], bool]:
+    def _is_filled(self, part: ColumnGroup) -> Callable[[Row], bool]:
         placeholders = {*self.table.parties[part.party].placeholders} if part.party else set[str]()
         alike: dict[frozenset[str | None], list[str]] = {}
         for name, blank in part.blank:
-            alike.setdefault(frozenset({blank, *(placeholders | {None} if part.names else ())}), []).append(name)
+            alike.setdefault(frozenset({blank, *(placeholders | {None} if part.identifies_party else ())}), []).append(
+                name
+            )
         tests = [self._differs(names, blank) for blank, names in alike.items()]
         return tests[0] if len(tests) == 1 else lambda row: any(test(row) for test in tests)
 
@@ -178,8 +180,8 @@ class Declared:
             if len(names) == 1:
                 [only] = names
                 return lambda row: row[only] not in blank
-            held = itemgetter(*names)
-            return lambda row: not blank.issuperset(held(row))
+            read_values = itemgetter(*names)
+            return lambda row: not blank.issuperset(read_values(row))
         return lambda row: any(values.read(name, row) not in blank for name in names)
 
     def record(
@@ -269,7 +271,7 @@ def _flag_of(switch: Switch | None) -> Callable[[Row], bool | None] | None:
         return None
     name, set_ = switch
     if isinstance(set_, bool):
-        return lambda row: None if (held := row[name]) is None else bool(held) is set_
+        return lambda row: None if (value := row[name]) is None else bool(value) is set_
     return lambda row: True if as_text(row[name]) == set_ else None
 
 
@@ -279,13 +281,13 @@ def in_utc(value: Any) -> Any:
 
 
 def declared_tables(
-    dataset: Dataset, server: Server, catalog: Catalog, references: References, tenancy: Tenancy, tenant: str | None
-) -> Mapping[str, Declared]:
+    dataset: Dataset, server: Server, catalog: Catalog, references: ForeignKeys, tenancy: Tenancy, tenant: str | None
+) -> Mapping[str, StoreTable]:
     """Returns the tables with rows of the tenant, or the company's; ends of paths come before what leads to them."""
-    made: dict[str, Declared] = {}
+    made: dict[str, StoreTable] = {}
     joined, keepers = _joined(dataset, references), _keepers(dataset, references)
-    led = {join.table for table in dataset.tables.values() for _, join in table.joins}
-    led |= {references.names[each.parent] for each in references.keys if each.parent in references.names}
+    linked = {join.table for table in dataset.tables.values() for _, join in table.joins}
+    linked |= {references.names[each.parent] for each in references.keys if each.parent in references.names}
     for name in ordered(dataset.tables, leads(dataset.tables)):
         table, place = dataset.tables[name], (server.namespace, name)
         ways = [(party, join) for party, join in table.joins if join.table in made]
@@ -297,7 +299,7 @@ def declared_tables(
             alone = sum(party == other for other, _ in ways) == 1
             to_one = any(unique <= {*join.on.values()} for unique in end.relation.unique)
             shares = not (alone and to_one) or any(path.shares for path in end.paths)
-            paths.append(Path(number, end, join, shares))
+            paths.append(JoinPath(number, end, join, shares))
         links = [
             Link(join.table, party=party, of=join.party, shares=path.shares)
             for (party, join), path in zip(ways, paths, strict=True)
@@ -308,17 +310,17 @@ def declared_tables(
                 keys[len(links)] = (reference.columns, reference.to)
                 links.append(Link(references.names[reference.parent], owns=False, joins=False))
         relation = catalog.relations[place]
-        made[name] = Declared(
+        made[name] = StoreTable(
             *(server, name, table, relation, tenancy, tenant, tuple(paths)),
             keys,
-            not links and name not in led,
+            not links and name not in linked,
             joined[name],
             _shape(name, table, relation, tenancy, tuple(links), joined[name], kept=name in keepers),
         )
     return made
 
 
-def _keepers(dataset: Dataset, references: References) -> Collection[str]:
+def _keepers(dataset: Dataset, references: ForeignKeys) -> Collection[str]:
     """Returns tables whose rows may stay without their person: alone, or with rows that lead or refer to them."""
     tables = dataset.tables
     own = {name for name, table in tables.items() if table.on_erase == "blank" or table.keep.fields or table.keep.mark}
@@ -332,7 +334,7 @@ def _keepers(dataset: Dataset, references: References) -> Collection[str]:
     return known
 
 
-def _joined(dataset: Dataset, references: References) -> Mapping[str, frozenset[str]]:
+def _joined(dataset: Dataset, references: ForeignKeys) -> Mapping[str, frozenset[str]]:
     """Returns the columns of each table that joins and foreign keys name."""
     named: dict[str, set[str]] = {name: set() for name in dataset.tables}
     for name, table in dataset.tables.items():
@@ -365,7 +367,7 @@ def _shape(
         links=links,
         parties={party: _party(table, party) for party in table.parties},
         parts=tuple(_parts(table, joined)) if kept else (),
-        states=tuple(State(reason, STATES.get(reason)) for reason in table.states),
+        states=tuple(RecordState(reason, STATES.get(reason)) for reason in table.states),
         flags=_flags(table),
         anchors=tuple((anchor, _clock(table, relation, column)) for anchor, column in table.anchors.items()),
         fields=tuple(_fields(table)),
@@ -373,20 +375,20 @@ def _shape(
         valid=_clock(table, relation, table.period[0]) if table.period else None,
         owners=tenancy.values if table.tenant else None,
         countries=frozenset(COUNTRIES) if table.country or table.keep.bill_of else None,
-        apart="declared" if table.person else "taken" if table.person_column else None,
+        separates_people="declared" if table.person else "taken" if table.person_column else None,
         one_account=one_account,
         key_is_account=table.is_of_one_account,
-        keeps=frozenset(table.keep.fields) if table.keep.fields else None,
+        kept_fields=frozenset(table.keep.fields) if table.keep.fields else None,
         bill_of=table.keep.bill_of,
-        blanks=table.on_erase == "blank",
+        outlives_person=table.on_erase == "blank",
         anonymise=table.anonymise is not None,
         stated=table.stated,
         unattributed=table.tenant is not None or any(column.of for column in table.columns.values()),
     )
 
 
-def _clock(table: Table, relation: Relation, column: str) -> Clock:
-    return Clock(_CLOCKS.get(relation.types[column], "instant"), table.timezone)  # type: ignore[arg-type]
+def _clock(table: Table, relation: Relation, column: str) -> TimeFormat:
+    return TimeFormat(_CLOCKS.get(relation.types[column], "instant"), table.timezone)  # type: ignore[arg-type]
 
 
 def _holders(table: Table) -> Iterator[Holder]:
@@ -396,35 +398,35 @@ def _holders(table: Table) -> Iterator[Holder]:
         if column.identity:
             yield Holder(name, column.party, column.identity, yields=column.yields, record=own)
     for name, column in table.columns.items():
-        kind = column.identity or NAMED.get(column.rectifies or "")
+        kind = column.identity or TYPE_OF_FIELD.get(column.rectifies or "")
         if name not in table.searched and kind is not None:
             yield Holder(name, column.party, kind, finds=False, yields=column.yields and column.identity is not None)
 
 
 def _party(table: Table, name: str) -> PartyShape:
     party, columns = table.parties[name], [*table.columns]
-    said = ((columns.index(column), words) for column, words in party.withheld.items())
-    position, words = next(said, (None, ("none",)))
+    withheld = ((columns.index(column), words) for column, words in party.withheld.items())
+    position, words = next(withheld, (None, ("none",)))
     return PartyShape(party.placeholders, position, words, party.seen_by, party.same_as)
 
 
-def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:
+def _parts(table: Table, joined: frozenset[str]) -> Iterator[ColumnGroup]:
     state_columns = {state.column for state in table.states.values()}
-    alike: dict[Part, list[tuple[str, str | None]]] = {}
+    alike: dict[ColumnGroup, list[tuple[str, str | None]]] = {}
     for party in table.parties or (None,):
-        held = table.fields_of(party) if party else table.about_one
-        for name, column in ((name, column) for name, column in held.items() if name != table.mark):  # it is set
+        fields_held = table.fields_of(party) if party else table.about_one
+        for name, column in ((name, column) for name, column in fields_held.items() if name != table.mark):  # it is set
             fields = [field for field, names in table.keep.fields.items() if name in names]
-            part = Part(
+            part = ColumnGroup(
                 party,
                 (),
                 frozenset(fields),
-                names=column.personal == "A",
+                identifies_party=column.personal == "A",
                 found_by=party is None and name in table.found_by | joined,
-                tells=name in state_columns,
-                goes=party is not None or column.goes,
+                shows_state=name in state_columns,
+                blanked_on_erasure=party is not None or column.goes,
             )
-            part = part._replace(blank=(("", column.blank),)) if part.tells else part
+            part = part._replace(blank=(("", column.blank),)) if part.shows_state else part
             alike.setdefault(part, []).append((name, column.blank))
     for part, columns in alike.items():
         yield part._replace(blank=tuple(columns))
@@ -435,12 +437,12 @@ def _flags(table: Table) -> tuple[Flag | None, Flag | None, Flag | None]:
     return made[0], made[1], made[2]
 
 
-def _fields(table: Table) -> Iterator[Field]:
+def _fields(table: Table) -> Iterator[RecordField]:
     facts = {name for name, _ in table.current_facts}
     places = {name: place for place, name in enumerate(table.columns)}
     e164 = {c.of: places[name] for name, c in table.columns.items() if c.identity is IdentityType.PHONE and c.of}
     for name, column in table.columns.items():
-        yield Field(
+        yield RecordField(
             name,
             column.label or name,
             partial(values.readable, column=column, table=table),

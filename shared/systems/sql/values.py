@@ -48,11 +48,11 @@ def read(name: str, row: Row) -> str | None:
 def compared(table: Table, relation: Relation, name: str, row: Row) -> str | None:
     """Returns what of a column is compared with an identity, as its ``match`` says."""
     column = table.columns[name]
-    held = read(name, row)
-    if held is None:
+    text = read(name, row)
+    if text is None:
         return None
     any_case = column.identity is IdentityType.EMAIL and relation.columns[name].any_case
-    return held.lower() if any_case or column.match == "lower" else held
+    return text.lower() if any_case or column.match == "lower" else text
 
 
 def lasts(reason: str, state: State, row: Row) -> bool | None:
@@ -62,8 +62,8 @@ def lasts(reason: str, state: State, row: Row) -> bool | None:
 
 def country(value: Any) -> str | None:
     """Returns the two-letter country of a row; None: unknown."""
-    said = (as_text(value) or "").strip(" ").upper()
-    return said if said in COUNTRIES else None
+    text = (as_text(value) or "").strip(" ").upper()
+    return text if text in COUNTRIES else None
 
 
 def raw(value: Any) -> Any:

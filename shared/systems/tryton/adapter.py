@@ -15,17 +15,17 @@ from shared.domain.policy import Policy, read_policy
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine import retention
-from shared.systems.engine.looking import look
-from shared.systems.engine.ownership import Attribution, refusal, subject
-from shared.systems.engine.records import Subject, Unit
-from shared.systems.engine.serving import Served
-from shared.systems.http_client import connect
+from shared.systems.engine.adapter import EngineAdapter
+from shared.systems.engine.finding import find_records
+from shared.systems.engine.ownership import SubjectRecords, refusal, subject_search
+from shared.systems.engine.records import SubjectSearch, Unit
+from shared.systems.http_client import connect_http
 from shared.systems.protocols import Tried
-from shared.systems.sweepable import Counted, Dated, Due, Exemptions, GoOn, Swept
+from shared.systems.sweepable import DatedPlace, DueCount, DueRecords, Exemptions, SweepResult, SweepStep
 from shared.systems.tryton.customer import KINDS, PARTY, Customer
-from shared.systems.tryton.rpc import Search, TrytonRpc
+from shared.systems.tryton.rpc import CustomerSearch, TrytonRpc
 from shared.systems.tryton.settings import TrytonSettings
-from shared.systems.tryton.system import CATEGORIES, Places, TrytonSystem, TrytonUnit
+from shared.systems.tryton.system import CATEGORIES, CrmPlaces, TrytonSystem, TrytonUnit
 
 _OPEN = "open_requests"
 """The field of a party with the IDs of open requests, for staff who talk to the customer."""
@@ -33,7 +33,7 @@ _COUNT = "shown_with"
 _AT_A_TIME = 100
 
 
-class TrytonAdapter(Served):
+class TrytonAdapter(EngineAdapter):
     """Tryton as a downstream; whom a record is about is proven before anything is done to it (``customer.py``)."""
 
     def __init__(
@@ -45,15 +45,15 @@ class TrytonAdapter(Served):
         transport: httpx.AsyncBaseTransport | None = None,
         policy: Policy | None = None,
     ) -> None:
-        self._client = connect(
+        self._client = connect_http(
             base_url=settings.url, timeout=settings.timeout_seconds, transport=transport, trust_env=False
         )
         password = environment[settings.password_env]
         rpc = TrytonRpc(
             self._client, settings.database, settings.login, password, settings.concurrency, limits=settings
         )
-        self._places = Places(settings.grounds)
-        self._search = Search(rpc, settings.grounds.names if settings.grounds else ())
+        self._places = CrmPlaces(settings.grounds)
+        self._search = CustomerSearch(rpc, settings.grounds.names if settings.grounds else ())
         self._system = TrytonSystem(
             system, settings, TrytonUnit(system, self._search, self._places), settings.concurrency
         )
@@ -65,18 +65,18 @@ class TrytonAdapter(Served):
     def can(self) -> Capabilities:
         """States what follows from the fields that are declared to say that data must stay."""
         return Capabilities(
-            spares_by_category=True,  # what stays is reduced to what a rule keeps
+            keeps_by_category=True,  # what stays is reduced to what a rule keeps
             one_flag=True,
             categories=(*CATEGORIES.values(),),
-            knows_times=False,
-            tells_holders_apart=True,  # the customer number separates the parties that share an address
+            has_record_times=False,
+            distinguishes_holders=True,  # the customer number separates the parties that share an address
             may_refuse=bool(self._places.tells),
             states=frozenset(self._places.tells),
-            knows_no_states=True,
+            reports_no_states=True,
         )
 
     @property
-    def dated(self) -> Sequence[Dated]:
+    def dated(self) -> Sequence[DatedPlace]:
         """Returns the declared fields that date its parties."""
         return self._places.dated
 
@@ -93,52 +93,54 @@ class TrytonAdapter(Served):
         """Finds each subject's customer number, and all addresses and numbers with their periods."""
         del save_progress  # reading leaves nothing to remember
 
-        async def work(unit: Unit, _: object, sought: Sequence[Subject]) -> Sequence[Result]:
-            found = await look(unit, sought)
+        async def work(unit: Unit, _: object, searches: Sequence[SubjectSearch]) -> Sequence[Result]:
+            found = await find_records(unit, searches)
             refused = [refusal(each, self._system.limits) for each in found]
-            theirs = [_customers(each) if not why else () for each, why in zip(found, refused, strict=True)]
-            shared = await self._shared([each for of_one in theirs for each in of_one])
-            located = (self._located(*each, shared) for each in zip(found, theirs, strict=True))
+            customers_of = [_customers(each) if not why else () for each, why in zip(found, refused, strict=True)]
+            shared = await self._shared([each for of_one in customers_of for each in of_one])
+            located = (self._located(*each, shared) for each in zip(found, customers_of, strict=True))
             return [why or receipt for why, receipt in zip(refused, located, strict=True)]
 
         return await self._read(tasks, work)
 
     def _located(
-        self, found: Attribution, theirs: Sequence[Customer], shared: Collection[tuple[int, Identity]]
+        self, found: SubjectRecords, customers_found: Sequence[Customer], shared: Collection[tuple[int, Identity]]
     ) -> Receipt:
         counts = found.counts()
         located = [
             replace(identity, shared=(each.party["id"], identity) in shared)
-            for each in theirs
+            for each in customers_found
             for identity in each.identities(self._system.name)
         ]
         outcome, n = (TaskOutcome.LOCATED if counts else TaskOutcome.NO_MATCH), counts.total()
         return Receipt(found.task.task_id, outcome, n, remaining=n, by_category=counts, identities=tuple(located))
 
-    async def _shared(self, theirs: Sequence[Customer]) -> set[tuple[int, Identity]]:
+    async def _shared(self, customers_found: Sequence[Customer]) -> set[tuple[int, Identity]]:
         """Returns the customers' identities that other parties share; assigned numbers are decided by their periods."""
         reached = [
             (each, identity)
-            for each in theirs
+            for each in customers_found
             for identity in each.identities(self._system.name)
             if identity.type in KINDS and not any(k.assigned and k.value == identity.value for k in each.known)
         ]
-        held = await self._search.holders([identity for _, identity in reached]) if reached else {}
+        holders = await self._search.holders([identity for _, identity in reached]) if reached else {}
         return {
             (each.party["id"], identity)
             for each, identity in reached
-            if {*held.get((identity.type, identity.value), ())} - {row["id"] for row in each.parties}
+            if {*holders.get((identity.type, identity.value), ())} - {row["id"] for row in each.parties}
         }
 
     # By night, and for those who look.
 
-    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[DueRecords], exempt: Exemptions) -> Sequence[DueCount | Refused]:
         """Counts the parties past each of these ceilings."""
-        return [await retention.count(self._nightly, each, _any_category(spared)) for each in due]
+        return [await retention.count(self._nightly, each, _any_category(exempt)) for each in due]
 
-    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]:
-        """Lets go what is past them."""
-        return await retention.sweep(self._nightly, due, _any_category(spared), go_on)
+    async def sweep(
+        self, due: Sequence[DueRecords], exempt: Exemptions, step: SweepStep
+    ) -> Sequence[SweepResult | Refused]:
+        """Deletes parties past these ceilings."""
+        return await retention.sweep(self._nightly, due, _any_category(exempt), step)
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """The parties without the mark that stops it: their customer number, and what they are reached by today."""
@@ -156,8 +158,8 @@ class TrytonAdapter(Served):
         """
         opened = [task for task in tasks if task.details.get("open")]
         closed = [task for task in tasks if task not in opened]
-        sought = [subject(task, self._system.steps.shapes) for task in opened]
-        found = {each.task.task_id: each for each in await look(self._system.steps, sought)}
+        searches = [subject_search(task, self._system.steps.shapes) for task in opened]
+        found = {each.task.task_id: each for each in await find_records(self._system.steps, searches)}
         failed = {key: why for key, each in found.items() if (why := refusal(each, self._system.limits))}
         theirs = {key: _parties(each) for key, each in found.items() if key not in failed}
         shown = await self._open([[["id", "in", sorted({each for ids in theirs.values() for each in ids})]]])
@@ -193,14 +195,14 @@ def _counted(task: Task, marked: Mapping[int, set[str]]) -> int:
     return noted if isinstance(noted, int) else sum(str(task.request_id) in ids for ids in marked.values())
 
 
-def _parties(found: Attribution) -> list[int]:
+def _parties(found: SubjectRecords) -> list[int]:
     return [int(key[0]) for place, key in found.records if place == PARTY]
 
 
-def _customers(found: Attribution) -> list[Customer]:
-    return [mine.record.ref.customer for name, mine in found.records.items() if name[0] == PARTY and not mine.ends]
+def _customers(found: SubjectRecords) -> list[Customer]:
+    return [owned.record.ref.customer for name, owned in found.records.items() if name[0] == PARTY and not owned.linked]
 
 
-def _any_category(spared: Exemptions) -> Exemptions:
-    """The same for parties: one of whom anything stays does."""
-    return {CATEGORIES[PARTY]: [task for tasks in spared.values() for task in tasks]}
+def _any_category(exempt: Exemptions) -> Exemptions:
+    """Returns the tasks for parties: a party is exempt if any of its data is."""
+    return {CATEGORIES[PARTY]: [task for tasks in exempt.values() for task in tasks]}

@@ -27,7 +27,7 @@ from shared.domain.identities import Identity, IdentityType, MalformedIdentity, 
 from shared.domain.operations import Change
 from shared.domain.rights import NOTHING
 from shared.domain.text import nfc
-from shared.systems.engine.records import Field
+from shared.systems.engine.records import RecordField
 
 Row = dict[str, Any]
 VERSION: Final = "_timestamp"
@@ -54,7 +54,7 @@ _TYPES: Final = {
 }
 
 
-class Known(NamedTuple):
+class ContactPoint(NamedTuple):
     """A contact point of a customer, or a number ``assigned`` to them; half-open, UTC."""
 
     type: IdentityType
@@ -103,12 +103,12 @@ class Customer:
         return [code for party in self.parties if (code := nfc(party["code"] or ""))]
 
     @cached_property
-    def known(self) -> Sequence[Known]:
+    def known(self) -> Sequence[ContactPoint]:
         """Returns the contact points; an assigned number counts by its assignment, not as a contact."""
         assigned = [assignment(row) for row in self.rows[ASSIGNMENT]]
         named = {(each.type, each.value) for each in assigned}
         contacts = (
-            Known(kind, value_of(row), None, self._former_since(row))
+            ContactPoint(kind, value_of(row), None, self._former_since(row))
             for row in self.rows[CONTACT]
             if (kind := type_of(row)) and (kind, value_of(row)) not in named
         )
@@ -119,7 +119,7 @@ class Customer:
         return any(each.lasts(now) for each in self.known)
 
     def _former_since(self, row: Row) -> datetime | None:
-        """Since when it is a former address, whose place another one has taken: since it was changed last."""
+        """Returns since when an address is a former one: the time of its last change."""
         mails = [each for each in self.rows[CONTACT] if each["party"] == row["party"] and each["type"] == "email"]
         if row["type"] != "email" or row["active"] or not any(each["active"] for each in mails):
             return None
@@ -134,7 +134,7 @@ class Customer:
         yield from (Identity(each.type, each.value, each.since, each.until, system) for each in self.known)
 
     def has(self, identity: Identity) -> bool:
-        """Whether it stands anywhere in their rows, in whatever period."""
+        """Whether it is in any row of the customer, in any period."""
         if identity.type is IdentityType.ACCOUNT_ID:
             return identity.value in self.codes
         return any((each.type, each.value) == (identity.type, identity.value) for each in self.known)
@@ -152,7 +152,7 @@ class Customer:
         return any(each.type is kind and (each.assigned or each.until is None) for each in self.known)
 
 
-def proven(system: str, identities: Sequence[Identity], hits: Collection[Customer]) -> list[Customer]:
+def proven_customers(system: str, identities: Sequence[Identity], hits: Collection[Customer]) -> list[Customer]:
     """Returns the customers who are the subject.
 
     Raises:
@@ -198,13 +198,13 @@ def value_of(row: Row) -> str:
     return spelled(type_of(row), row["value_compact"] or row["value"] or "")
 
 
-def assignment(row: Row) -> Known:
+def assignment(row: Row) -> ContactPoint:
     """To whom a number, or a SIP address, was assigned, and when."""
     since, number = moment(row["valid_from"]), nfc(row["number"] or "")
     if since is None:
         raise AnswerMalformed("the CRM gives an assigned number that begins at no time")
     kind = IdentityType.SIP_URI if number.startswith("sip:") else IdentityType.PHONE
-    return Known(kind, spelled(kind, number), since, moment(row["valid_to"]), assigned=True)
+    return ContactPoint(kind, spelled(kind, number), since, moment(row["valid_to"]), assigned=True)
 
 
 def lines(row: Row) -> dict[str, str]:
@@ -226,7 +226,7 @@ def first_in_use(rows: Iterable[Row], *alike: str) -> set[int]:
     return {*first.values()}
 
 
-def together(parties: Iterable[Row], rows: Mapping[str, Sequence[Row]]) -> list[Customer]:
+def merge_duplicates(parties: Iterable[Row], rows: Mapping[str, Sequence[Row]]) -> list[Customer]:
     """The customers whose parties these are, each with those that were merged into theirs."""
     known = {row["id"]: row for row in parties}
     merged: dict[int, list[Row]] = {}
@@ -306,7 +306,7 @@ def _same(name: str) -> Callable[[str, str], bool]:
 
 
 _SAME: Final = {name: _same(name) for name in _FIELDS}
-FIELDS: Final = tuple(Field(each, each, str, shown=False, rectifies=each, same=_SAME[each]) for each in _FIELDS)
+FIELDS: Final = tuple(RecordField(each, each, str, shown=False, rectifies=each, same=_SAME[each]) for each in _FIELDS)
 """Fields that a correction changes in a party; a copy shows the rows themselves instead."""
 
 
@@ -316,7 +316,7 @@ def correctable(customer: Customer, asked: Sequence[Change]) -> dict[str, str | 
     Raises:
         Refused: several rows could be meant
     """
-    return {name: _shown(row, name) for name, row in _meant(customer, asked).items()}
+    return {name: _shown(row, name) for name, row in _corrected_rows(customer, asked).items()}
 
 
 def written(customer: Customer, values: Mapping[str, str | None], asked: Sequence[Change]) -> dict[str, Any]:
@@ -325,14 +325,14 @@ def written(customer: Customer, values: Mapping[str, str | None], asked: Sequenc
     Raises:
         Refused: the CRM does not allow the change
     """
-    said: dict[str, Any] = {}
+    values_written: dict[str, Any] = {}
     rows: dict[str, list[Any]] = {CONTACT: [], ADDRESS: []}
     lines_written: dict[str, str | None] = {}
-    meant = _meant(customer, asked) if values.keys() - {"name"} else {}
+    meant = _corrected_rows(customer, asked) if values.keys() - {"name"} else {}
     for name, value in values.items():
         row = meant.get(name)
         if name == "name":
-            said[name] = value
+            values_written[name] = value
         elif name not in _CORRECTED:
             lines_written |= _line(name.removeprefix("address."), value)
         elif row and name == "phone":
@@ -344,13 +344,13 @@ def written(customer: Customer, values: Mapping[str, str | None], asked: Sequenc
     if lines_written:
         row = meant["address.street"]
         rows[ADDRESS].append(["write", [row["id"]], lines_written] if row else ["create", [lines_written]])
-    said |= {_ROWS_OF_PARTY[model]: of_model for model, of_model in rows.items() if of_model}
-    if any(said.values()) and not customer.party["active"]:
+    values_written |= {_ROWS_OF_PARTY[model]: of_model for model, of_model in rows.items() if of_model}
+    if any(values_written.values()) and not customer.party["active"]:
         raise Refused("the CRM locks closed accounts: reopen it, or correct it by hand")
-    return said
+    return values_written
 
 
-def _meant(customer: Customer, asked: Sequence[Change]) -> dict[str, Row | None]:
+def _corrected_rows(customer: Customer, asked: Sequence[Change]) -> dict[str, Row | None]:
     """The row that a correction of each field is about."""
     own = {m: [r for r in rows if r["party"] == customer.party["id"]] for m, rows in customer.rows.items()}
     in_use = {model: [row for row in own[model] if row["active"]] for model in (CONTACT, ADDRESS)}
@@ -373,8 +373,8 @@ def _one_of(rows: Sequence[Row], names: Sequence[str], asked: Sequence[Change]) 
 
 
 def _fits(row: Row, change: Change) -> bool:
-    held = _shown(row, change.field) or ""
-    return any(_SAME[change.field](held, said) for said in (change.current, change.asserted) if said)
+    shown = _shown(row, change.field) or ""
+    return any(_SAME[change.field](shown, value) for value in (change.current, change.asserted) if value)
 
 
 def _shown(row: Row | None, name: str) -> str | None:

@@ -14,7 +14,7 @@ from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.errors import AnswerMalformed, Refused, SystemRefused, Unavailable, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.text import forms
-from shared.systems.http_client import SIGN_IN, HttpClient, together
+from shared.systems.http_client import SIGN_IN, HttpClient, run_together
 from shared.systems.settings import AnswerLimits
 from shared.systems.tryton import customer
 from shared.systems.tryton.customer import (
@@ -114,8 +114,8 @@ class TrytonRpc:
             AnswerMalformed: it gives no rows of that kind, or one of them twice.
         """
         method = f"model.{model}.search_read"
-        said = await self.call(method, list(domain), 0, limit, [["id", "ASC"]], [*fields, *more])
-        return _rows(said, fields, model)
+        rows = await self.call(method, list(domain), 0, limit, [["id", "ASC"]], [*fields, *more])
+        return _rows(rows, fields, model)
 
     async def search_in(
         self, model: str, field: str, values: Iterable[Any], fields: Sequence[str], more: Sequence[str] = ()
@@ -185,16 +185,16 @@ class TrytonRpc:
                 raise Unavailable(f"the CRM failed at {method}")
 
 
-def _rows(said: Any, fields: Sequence[str], model: str) -> list[Row]:
+def _rows(answer: Any, fields: Sequence[str], model: str) -> list[Row]:
     types = [(name, _TYPES.get(name, _TEXT)) for name in ("id", *(_parent(field) for field in fields))]
     seen = set[int]()
-    for row in said if isinstance(said, list) else (None,):
+    for row in answer if isinstance(answer, list) else (None,):
         if not isinstance(row, dict) or any(type(row.get(name)) not in allowed for name, allowed in types):
             raise AnswerMalformed(f"the CRM gives a row of {model} that is none, or a field of it in another type")
         if row["id"] in seen or row["id"] < 1:
             raise AnswerMalformed(f"the CRM gives a row of {model} twice, or under an id that is none")
         seen.add(row["id"])
-    return list(said)
+    return list(answer)
 
 
 def _parent(field: str) -> str:
@@ -235,11 +235,11 @@ _ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     IDENTIFIER: ("party", "type", "code"),
 }
 _PARTY: Final = ("code", "name", "active", "restricted", "marketing_opt_out", "replaced_by", VERSION)
-Named = tuple[IdentityType, str]
+IdentityKey = tuple[IdentityType, str]
 """The type of an identity and its value, in its one spelling."""
 
 
-class Search:
+class CustomerSearch:
     """Reads one CRM; ``grounds``: the fields of a party that say why its data must stay."""
 
     def __init__(self, rpc: TrytonRpc, grounds: Sequence[str] = ()) -> None:
@@ -254,10 +254,10 @@ class Search:
             SystemRefused: parties have no such grounds.
         """
         await self._must_have_grounds()
-        held = await self.holders(identities)
-        return await self.load(await self.with_duplicates(set().union(*held.values())))
+        holders = await self.holders(identities)
+        return await self.load(await self.with_duplicates(set().union(*holders.values())))
 
-    async def holders(self, identities: Collection[Identity]) -> Mapping[Named, Collection[int]]:
+    async def holders(self, identities: Collection[Identity]) -> Mapping[IdentityKey, Collection[int]]:
         """Returns the IDs of the parties with each identity, including deactivated parties.
 
         E-mail is compared by ``ilike``, so a match that differs in more than case is dropped. Other identities are
@@ -271,7 +271,7 @@ class Search:
             {form for each in identities if each.type is kind for form in forms(each.value)} for kind in kinds
         )
         shown, search = ("party", "type", "value", "value_compact"), self.rpc.search_in
-        by_code, by_compact, by_value, by_user, by_number, *by_email = await together(
+        by_code, by_compact, by_value, by_user, by_number, *by_email = await run_together(
             search(PARTY, "code", codes, ("code",)),
             search(CONTACT, "value_compact", phones, shown),
             search(CONTACT, "value", phones, shown),
@@ -279,13 +279,13 @@ class Search:
             search(ASSIGNMENT, "number", phones | users, ("party", "number")),
             *(self.rpc.search(CONTACT, domain, shown) for domain in _emails(sorted(emails))),
         )
-        held: defaultdict[Named, set[int]] = defaultdict(set)
+        parties: defaultdict[IdentityKey, set[int]] = defaultdict(set)
 
         def note(kind: IdentityType, values: Iterable[str], party: int, searched: str) -> None:
             if searched and not values:
                 raise WrongPersonMatch(f"the CRM's search {searched} ignored its filter")
             for value in values:
-                held[kind, value].add(party)
+                parties[kind, value].add(party)
 
         for row in by_code:
             note(IdentityType.ACCOUNT_ID, {row["code"]} & codes, row["id"], "by customer number")
@@ -299,25 +299,25 @@ class Search:
             note(kind, {row["number"]} & (phones | users), row["party"], "of assigned numbers")
         for row in (row for chunk in by_email for row in chunk):
             note(IdentityType.EMAIL, emails & _spelled(IdentityType.EMAIL, row), row["party"], "")
-        return held
+        return parties
 
     async def load(self, ids: Iterable[int]) -> list[Customer]:
         """The customers whose parties have these ids, with all that belongs to those; one that was deleted is none."""
         wanted = set(ids)
-        parties, *rows = await together(
+        parties, *rows = await run_together(
             self.rpc.search_in(PARTY, "id", wanted, _PARTY, more=self.grounds),
             *(self.rpc.search_in(model, "party", wanted, fields) for model, fields in _ROWS.items()),
         )
         for row in rows[1]:
             _line(row)
-        return customer.together(parties, dict(zip(_ROWS, rows, strict=True)))
+        return customer.merge_duplicates(parties, dict(zip(_ROWS, rows, strict=True)))
 
     async def with_duplicates(self, ids: Iterable[int]) -> set[int]:
         """The parties, those that were merged into them, and those that they were merged into."""
         known, fresh = set[int](), set(ids)
         while fresh:
             known |= fresh
-            into, merged = await together(
+            into, merged = await run_together(
                 self.rpc.search_in(PARTY, "id", fresh, ("replaced_by",)), self._merged_into(fresh)
             )
             fresh = ({row["replaced_by"] for row in into} | {row["id"] for row in merged}) - known - {None}

@@ -14,8 +14,8 @@ from uuid import UUID
 from shared.domain.errors import DataStillPresent, Refused, Unavailable, Withdrawn
 from shared.systems.contract import Result
 from shared.systems.engine.records import Record
-from shared.systems.engine.stepwise import Going, Journal, Noting, Standing
-from shared.systems.http_client import together
+from shared.systems.engine.stepwise import ActiveTasks, Journal, PendingErasure, SaveJournals
+from shared.systems.http_client import run_together
 from shared.systems.tryton.customer import (
     ADDRESS,
     ASSIGNMENT,
@@ -27,74 +27,76 @@ from shared.systems.tryton.customer import (
     country,
     lines,
 )
-from shared.systems.tryton.rpc import CHUNK, CrmRefused, Search, Versions
+from shared.systems.tryton.rpc import CHUNK, CrmRefused, CustomerSearch, Versions
 
 
-class Steps:
+class TrytonSteps:
     """Takes customers, or some of their rows, out of one CRM, and looks."""
 
-    def __init__(self, search: Search, models: Mapping[str, str]) -> None:
+    def __init__(self, search: CustomerSearch, models: Mapping[str, str]) -> None:
         self._search, self._models = search, models
         self.searched, self.for_many = frozenset(models), True
 
-    def going(self, record: Record) -> Going:
+    def journal_entry(self, record: Record) -> PendingErasure:
         """Returns the journal entry of a record; ``way`` is 1 for an inactive party."""
         row = record.ref.row
         above: dict[str, str | int] = {} if record.shape.place == PARTY else {PARTY: int(row["party"])}
-        return Going(place=record.shape.place, id=int(row["id"]), above=above, way=int(not row.get("active", True)))
+        return PendingErasure(
+            place=record.shape.place, id=int(row["id"]), above=above, variant=int(not row.get("active", True))
+        )
 
-    async def carry(self, journals: Sequence[Journal], note: Noting) -> Mapping[UUID, Result]:
+    async def take_steps(self, journals: Sequence[Journal], note: SaveJournals) -> Mapping[UUID, Result]:
         """Erases parties with their rows, and of those that stay the rows that go; of those that fail, why."""
 
         async def save(progress: Mapping[UUID, object]) -> None:
             await note(progress.keys())
 
-        standing = Standing([j.task.task_id for j in journals], save, self._search.rpc.concurrency)
-        parties = {j.task.task_id: [g for g in j.of_place(PARTY) if not g.gone] for j in journals}
+        active_tasks = ActiveTasks([j.task.task_id for j in journals], save, self._search.rpc.concurrency)
+        parties = {j.task.task_id: [g for g in j.of_place(PARTY) if not g.erased] for j in journals}
         wanted: defaultdict[int, list[UUID]] = defaultdict(list)
-        for task_id, going in parties.items():
-            for each in going:
+        for task_id, erasures in parties.items():
+            for each in erasures:
                 wanted[int(each.id)].append(task_id)
-        active = {int(each.id) for going in parties.values() for each in going if not each.way}
-        refused: Mapping[int, Result] = await self._erase(wanted, active, standing) if wanted else {}
-        left = await self._residues(wanted)
-        erased = wanted.keys() - refused.keys() - left
-        for each in (each for journal in journals for each in journal.noted.going):
-            each.gone |= int(each.id if each.place == PARTY else each.above[PARTY]) in erased
+        active = {int(each.id) for erasures in parties.values() for each in erasures if not each.variant}
+        refused: Mapping[int, Result] = await self._erase(wanted, active, active_tasks) if wanted else {}
+        residues = await self._residues(wanted)
+        erased = wanted.keys() - refused.keys() - residues
+        for each in (each for journal in journals for each in journal.noted.erasures):
+            each.erased |= int(each.id if each.place == PARTY else each.above[PARTY]) in erased
         ended: dict[UUID, Result] = {}
         for journal in journals:
             ids = [int(each.id) for each in parties[journal.task.task_id]]
             if reasons := [refused[each] for each in ids if each in refused]:
                 ended[journal.task.task_id] = reasons[0]
-            elif left.intersection(ids):
+            elif residues.intersection(ids):
                 ended[journal.task.task_id] = DataStillPresent(
                     "the CRM erased the party, and something of it is still there"
                 )
             else:
                 try:
-                    await self._delete_rows(journal, standing)
+                    await self._delete_rows(journal, active_tasks)
                 except (Unavailable, Refused) as reason:
                     ended[journal.task.task_id] = reason
         return ended
 
-    async def _delete_rows(self, journal: Journal, standing: Standing) -> None:
+    async def _delete_rows(self, journal: Journal, active_tasks: ActiveTasks) -> None:
         """Deletes the rows that go of parties that stay, and looks at them again.
 
         A row that another party has by now is theirs.
         """
         whole = {int(each.id) for each in journal.of_place(PARTY)}
         rows: defaultdict[str, dict[int, int]] = defaultdict(dict)
-        for each in journal.noted.going:
-            if each.place != PARTY and not each.gone and int(each.above[PARTY]) not in whole:
+        for each in journal.noted.erasures:
+            if each.place != PARTY and not each.erased and int(each.above[PARTY]) not in whole:
                 rows[self._models[each.place]][int(each.id)] = int(each.above[PARTY])
         for model, owners in rows.items():
             there = await self._of(model, owners)
-            async with standing.step(journal.task.task_id):
+            async with active_tasks.step(journal.task.task_id):
                 await self._search.rpc.delete(model, there)
-            if left := await self._of(model, owners):
-                raise DataStillPresent(f"the CRM deleted rows of {model}, and still shows {len(left)} of them")
-            for each in journal.noted.going:
-                each.gone |= self._models[each.place] == model and int(each.id) in owners
+            if remaining := await self._of(model, owners):
+                raise DataStillPresent(f"the CRM deleted rows of {model}, and still shows {len(remaining)} of them")
+            for each in journal.noted.erasures:
+                each.erased |= self._models[each.place] == model and int(each.id) in owners
 
     async def _of(self, model: str, owners: Mapping[int, int]) -> list[int]:
         """The ids of these rows that are there and belong to their party."""
@@ -120,7 +122,7 @@ class Steps:
         self,
         wanted: Mapping[int, Collection[UUID]],
         active: Collection[int],
-        standing: Standing | None,
+        active_tasks: ActiveTasks | None,
         seen: Versions | None = None,
     ) -> dict[int, Refused]:
         """Erases parties; returns by party why one was refused, and leaves that one as it was.
@@ -130,17 +132,17 @@ class Steps:
         rpc = self._search.rpc
         there = await rpc.search_in(PARTY, "id", wanted, ("active", "name"))
         ending = [row["id"] for row in there if row["active"] or seen]
-        refused = await _for_each(partial(self._deactivate, seen=seen), ending)
-        left = [row for row in there if row["id"] not in refused]
+        refused = await _halving(partial(self._deactivate, seen=seen), ending)
+        accepted = [row for row in there if row["id"] not in refused]
         # An inactive party without a name was erased by an attempt before this one, and is not left half done.
-        untouched = {row["id"] for row in left if row["active"] or row["name"]}
+        untouched = {row["id"] for row in accepted if row["active"] or row["name"]}
         refused |= await self._wizard(
-            {r["id"]: wanted[r["id"]] if r["id"] in untouched else () for r in left}, standing
+            {r["id"]: wanted[r["id"]] if r["id"] in untouched else () for r in accepted}, active_tasks
         )
         await rpc.write(PARTY, sorted({*active} & refused.keys()), {"active": True})
         erased = [row["id"] for row in there if row["id"] not in refused]
         for start in range(0, len(erased), CHUNK):
-            refused |= await _for_each(self._forget, erased[start : start + CHUNK])
+            refused |= await _halving(self._forget, erased[start : start + CHUNK])
         return refused
 
     async def _deactivate(self, parties: Sequence[int], seen: Versions | None) -> None:
@@ -155,24 +157,26 @@ class Steps:
         empty: dict[str, Any] = dict.fromkeys(self._search.grounds)
         await rpc.write_each(PARTY, {party: {"code": f"erased-{party}", **empty} for party in parties})
 
-    async def _wizard(self, wanted: Mapping[int, Collection[UUID]], standing: Standing | None) -> dict[int, Refused]:
+    async def _wizard(
+        self, wanted: Mapping[int, Collection[UUID]], active_tasks: ActiveTasks | None
+    ) -> dict[int, Refused]:
         """Runs Tryton's erase wizard: one party at a time, in a few sessions side by side, each used for many."""
         refused: dict[int, Refused] = {}
         rpc = self._search.rpc
-        standing = standing or Standing((), _nothing, rpc.concurrency)
+        active_tasks = active_tasks or ActiveTasks((), _save_nothing, rpc.concurrency)
 
         async def run(own: Sequence[int]) -> None:
             session, *_ = await rpc.call("wizard.party.erase.create")
             for party in own:
                 try:
-                    async with standing.step(*wanted[party]):
+                    async with active_tasks.step(*wanted[party]):
                         await rpc.call("wizard.party.erase.execute", session, {"ask": {"party": party}}, "erase")
                 except (CrmRefused, Withdrawn) as reason:
                     refused[party] = reason
             await rpc.call("wizard.party.erase.delete", session)
 
         lanes = min(rpc.concurrency, len(wanted))
-        await together(*(run([*wanted][lane::lanes]) for lane in range(lanes)))
+        await run_together(*(run([*wanted][lane::lanes]) for lane in range(lanes)))
         return refused
 
     async def _residues(self, parties: Iterable[int]) -> set[int]:
@@ -180,11 +184,11 @@ class Steps:
         return {row["id"] for each in await self._search.load(parties) for row in each.parties if _is_left(each, row)}
 
 
-async def _nothing(_: Mapping[UUID, object]) -> None:
+async def _save_nothing(_: Mapping[UUID, object]) -> None:
     """Checks nothing: a retention run cannot be withdrawn."""
 
 
-async def _for_each(step: Callable[[Sequence[int]], Awaitable[None]], parties: Sequence[int]) -> dict[int, Refused]:
+async def _halving(step: Callable[[Sequence[int]], Awaitable[None]], parties: Sequence[int]) -> dict[int, Refused]:
     """Takes the step for all parties in one call; if the CRM refuses it, halves the parties to find the cause."""
     if not parties:
         return {}
@@ -194,7 +198,7 @@ async def _for_each(step: Callable[[Sequence[int]], Awaitable[None]], parties: S
         if len(parties) == 1:
             return {parties[0]: reason}
         half = len(parties) // 2
-        return await _for_each(step, parties[:half]) | await _for_each(step, parties[half:])
+        return await _halving(step, parties[:half]) | await _halving(step, parties[half:])
     return {}
 
 

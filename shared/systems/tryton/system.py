@@ -17,23 +17,23 @@ from shared.domain.operations import Operation
 from shared.systems.contract import Task
 from shared.systems.engine.records import (
     ABSENT,
-    Applied,
-    Change,
-    Clock,
-    Field,
+    AppliedChanges,
+    ChangeKind,
+    ColumnGroup,
     Flag,
     Holder,
-    Kind,
     Link,
     Page,
-    Part,
     Record,
+    RecordChange,
+    RecordField,
+    RecordState,
     Shape,
-    State,
-    Subject,
+    SubjectSearch,
+    TimeFormat,
 )
-from shared.systems.engine.stepwise import Moments, OneUnit
-from shared.systems.sweepable import Dated, Due
+from shared.systems.engine.stepwise import NonTransactionalUnit, SingleUnitSystem
+from shared.systems.sweepable import DatedPlace, DueRecords
 from shared.systems.tryton import customer as customers
 from shared.systems.tryton.customer import (
     ADDRESS,
@@ -49,9 +49,9 @@ from shared.systems.tryton.customer import (
     correctable,
     written,
 )
-from shared.systems.tryton.rpc import Search
+from shared.systems.tryton.rpc import CustomerSearch
 from shared.systems.tryton.settings import DeclaredGrounds
-from shared.systems.tryton.steps import Steps
+from shared.systems.tryton.steps import TrytonSteps
 
 FLAGGED: Final = {"restriction": "restricted", "kept": "restricted", "marketing": "marketing_opt_out"}
 """The field of a party by the flag that it is."""
@@ -67,7 +67,7 @@ CATEGORIES: Final = {
 }
 INVOICES: Final = "invoices"
 """The place of what a party says of its invoices: it bears itself what they need."""
-_FURTHER: Final = {CONTACT: f"{CONTACT}.further", ADDRESS: f"{ADDRESS}.further"}
+_FURTHER_MODELS: Final = {CONTACT: f"{CONTACT}.further", ADDRESS: f"{ADDRESS}.further"}
 _NEEDS: Final = {
     PARTY: "name",
     CONTACT: "contact",
@@ -77,12 +77,12 @@ _NEEDS: Final = {
 }
 """The policy's names of fields that rules keep."""
 _STATES: Final = {
-    "contract": State("active_contract", "contract_active"),
-    "invoice_open": State("open_invoice", "invoice_open"),
-    "disputed": State("dispute", "disputed"),
+    "contract": RecordState("active_contract", "contract_active"),
+    "invoice_open": RecordState("open_invoice", "invoice_open"),
+    "disputed": RecordState("dispute", "disputed"),
 }
 _YES_OR_NO: Final = {"yes": True, "no": False}
-_SAYS: Final[Mapping[str, Mapping[str, bool]]] = {
+_STATE_VALUES: Final[Mapping[str, Mapping[str, bool]]] = {
     "contract": {"active": True, "ended": False, "none": False},
     "invoice_open": _YES_OR_NO,
     "disputed": _YES_OR_NO,
@@ -92,19 +92,19 @@ _OF_PARTY: Final = {Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Opera
 _ASSIGNED: Final = ("number", "valid_from", "valid_to")
 _PAGE: Final = 100
 """Parties that are erased before a sweep asks whether it goes on."""
-_DAY: Final = Clock("day", ZoneInfo("UTC"))
-_INSTANT: Final = Clock("instant", ZoneInfo("UTC"))
+_DAY: Final = TimeFormat("day", ZoneInfo("UTC"))
+_INSTANT: Final = TimeFormat("instant", ZoneInfo("UTC"))
 
 
-class Ref(NamedTuple):
-    """A row, the customer whose it is, and the task that found it."""
+class RowRef(NamedTuple):
+    """A row, its customer, and the task that found it."""
 
     customer: Customer
     row: Row
     task: Task
 
 
-class Places:
+class CrmPlaces:
     """The places of one CRM, and the records of a customer in them."""
 
     def __init__(self, grounds: DeclaredGrounds | None) -> None:
@@ -119,20 +119,20 @@ class Places:
             PARTY,
             holders=found_by,
             links=(Link(PARTY),),
-            parts=(Part(None, (("name", None),), frozenset({"name"})),),
+            parts=(ColumnGroup(None, (("name", None),), frozenset({"name"})),),
             states=tuple(_STATES[each] for each in tells if each == "contract"),
             flags=(Flag("restricted"), Flag("marketing_opt_out"), Flag("restricted")),
             anchors=((RELATIONSHIP_END, _DAY),) if grounds else (),
             periods=True,
-            apart="declared",
+            separates_people="declared",
         )
         number = (Holder("number", None, IdentityType.PHONE, finds=False),)
         shape[ASSIGNMENT] = self._shape(ASSIGNMENT, holders=number, valid=_INSTANT, assigns=True)
         for model in (CONTACT, ADDRESS, IDENTIFIER):
             shape[model] = self._shape(model)
-        for model, place in _FURTHER.items():
-            shape[place] = self._shape(model, place=place, spare=True)
-        further = {place: model for model, place in _FURTHER.items()}
+        for model, place in _FURTHER_MODELS.items():
+            shape[place] = self._shape(model, place=place, never_kept=True)
+        further = {place: model for model, place in _FURTHER_MODELS.items()}
         self.models = {place: further.get(place, place) for place in shape}
         if grounds:
             shape[INVOICES] = Shape(
@@ -145,8 +145,8 @@ class Places:
                 ),
                 states=tuple(_STATES[each] for each in self._of_invoices),
                 anchors=((RELATIONSHIP_END, _DAY),),
-                keeps=frozenset(_NEEDS.values()),
-                facts=True,
+                kept_fields=frozenset(_NEEDS.values()),
+                shows_states_only=True,
             )
         self._shape_of = shape
         self.shapes = tuple(shape.values())
@@ -155,7 +155,7 @@ class Places:
 
     def _shape(self, model: str, *, place: str = "", **more: Any) -> Shape:
         columns = _COLUMNS[model] + (self.grounds.names if model == PARTY and self.grounds else ())
-        fields = tuple(Field(each, each, _as_it_is, portable=each not in _OURS) for each in columns)
+        fields = tuple(RecordField(each, each, _as_it_is, portable=each not in _OURS) for each in columns)
         if model == PARTY:
             ours = {*self.grounds.names} if self.grounds else set[str]()
             fields = tuple(each._replace(portable=each.portable and each.label not in ours) for each in fields)
@@ -166,17 +166,17 @@ class Places:
 
     @property
     def tells(self) -> frozenset[str]:
-        """The states of the policy of which a party tells whether they last."""
+        """Returns the states of the policy that a party reports."""
         return frozenset(word for each in self._reported if (word := _STATES[each].word))
 
     @property
-    def dated(self) -> Sequence[Dated]:
+    def dated(self) -> Sequence[DatedPlace]:
         """Returns the declared fields that date parties; empty if none are declared."""
         if self.grounds is None:
             return ()
-        ended = Dated(PARTY, "account", {RELATIONSHIP_END: self.grounds.ended_on})
+        ended = DatedPlace(PARTY, "account", {RELATIONSHIP_END: self.grounds.ended_on})
         active = self.grounds.last_activity
-        return (ended, Dated(PARTY, "marketing", {LAST_ACTIVITY: active})) if active else (ended,)
+        return (ended, DatedPlace(PARTY, "marketing", {LAST_ACTIVITY: active})) if active else (ended,)
 
     def records(self, customer: Customer, task: Task, *, data: bool) -> Iterator[Record]:
         """Yields the records of a customer; only parties, if the task changes nothing else."""
@@ -194,7 +194,7 @@ class Places:
             for row in customer.rows.get(model, ()):
                 if model == ADDRESS and not (customers.lines(row) or customers.country(row)):
                     continue
-                place = model if row["id"] in needed.get(model, {row["id"]}) else _FURTHER[model]
+                place = model if row["id"] in needed.get(model, {row["id"]}) else _FURTHER_MODELS[model]
                 parents.append((number[place], (str(row["id"]),)))
                 known = customers.assignment(row) if model == ASSIGNMENT else None
                 yield Record(
@@ -204,7 +204,7 @@ class Places:
                     valid=(known.since, known.until) if known else (None, None),
                     parents=((0, (str(head),)),),
                     data=self._data(model, row) if data else None,
-                    ref=Ref(customer, row, task),
+                    ref=RowRef(customer, row, task),
                 )
         if self.grounds and not data:
             yield from self._invoices(customer.party, parents)
@@ -212,7 +212,7 @@ class Places:
     def unproven(self, customer: Customer, task: Task, doubt: bool | Refused) -> Iterator[Record]:  # noqa: FBT001
         """Its parties, of which nothing shows that they are the subject."""
         for row in customer.parties:
-            yield Record(self._shape_of[PARTY], (str(row["id"]),), whose={task.task_id: doubt})
+            yield Record(self._shape_of[PARTY], (str(row["id"]),), proved_owners={task.task_id: doubt})
 
     def parties(self, customer: Customer, task: Task, *, data: bool) -> Iterator[Record]:
         """Its parties, the one first into which the others were merged."""
@@ -232,8 +232,8 @@ class Places:
                 flags=(restricted, silent, left),
                 person=str(customer.party["id"]),
                 data=self._data(PARTY, row, self._correctable(customer, row, task)) if data else None,
-                ref=Ref(customer, row, task),
-                whose={task.task_id: True},
+                ref=RowRef(customer, row, task),
+                proved_owners={task.task_id: True},
             )
 
     def _ended(self, row: Row) -> date | None:
@@ -265,13 +265,13 @@ class Places:
 
         An ended contract is not known to have ended without its day, or while it is used.
         """
-        said = {each: _SAYS[each].get(str(row.get(name))) for each, name in fields.items()}
-        if (grounds := self.grounds) and "contract" in said:
+        states = {each: _STATE_VALUES[each].get(str(row.get(name))) for each, name in fields.items()}
+        if (grounds := self.grounds) and "contract" in states:
             if row.get(grounds.contract) == "ended":
-                said["contract"] = None if used or not customers.day(row.get(grounds.ended_on)) else False
+                states["contract"] = None if used or not customers.day(row.get(grounds.ended_on)) else False
             elif used:
-                said["contract"] = True
-        return tuple(said.values())
+                states["contract"] = True
+        return tuple(states.values())
 
     @staticmethod
     def _correctable(customer: Customer, row: Row, task: Task) -> Mapping[str, str | None]:
@@ -282,19 +282,19 @@ class Places:
         """A row in words that the customer reads."""
         known = _SHOWN[model](row)
         if model == PARTY and self.grounds:
-            said = {name: row.get(name) for name in self.grounds.names}
-            known |= {name: customers.readable(value) for name, value in said.items() if value}
+            grounds = {name: row.get(name) for name in self.grounds.names}
+            known |= {name: customers.readable(value) for name, value in grounds.items() if value}
         fields = self._shape_of[model].fields
         return tuple((correctable if each.rectifies else known).get(each.column, ABSENT) for each in fields)
 
 
 def _found_by(customer: Customer, identities: Sequence[Identity], kind: IdentityType) -> str | None:
     """Returns the best proved identity of the subject in a customer's rows."""
-    theirs = sorted(
+    matching = sorted(
         (each for each in identities if each.type is kind and customer.has(each)), key=lambda each: each.level
     )
-    if theirs:
-        return theirs[-1].value
+    if matching:
+        return matching[-1].value
     return next(iter(customer.codes), None) if kind is IdentityType.ACCOUNT_ID else None
 
 
@@ -339,18 +339,18 @@ _OURS: Final = {"active", "processing_restricted", "no_marketing", *_COLUMNS[ASS
 """Fields not provided by the person, so not portable (Art. 20): our flags, and numbers that we assigned."""
 
 
-class TrytonUnit(Moments, Steps):
+class TrytonUnit(NonTransactionalUnit, TrytonSteps):
     """A unit without transaction; ``everybody``: it returns all possible subjects, and proves none."""
 
-    def __init__(self, system: str, search: Search, places: Places, *, everybody: bool = False) -> None:
-        Moments.__init__(self)
-        Steps.__init__(self, search, places.models)
+    def __init__(self, system: str, search: CustomerSearch, places: CrmPlaces, *, everybody: bool = False) -> None:
+        NonTransactionalUnit.__init__(self)
+        TrytonSteps.__init__(self, search, places.models)
         self._system, self._search, self._places, self._everybody = system, search, places, everybody
         self.shapes: Sequence[Shape] = places.shapes
         self.order: Sequence[str] = [shape.place for shape in reversed(places.shapes)]
 
     async def find(
-        self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
+        self, subjects: Sequence[SubjectSearch], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
         """The records of the customers who are proven to be each subject, and those of whom nothing shows that."""
         del lock, most
@@ -360,13 +360,13 @@ class TrytonUnit(Moments, Steps):
             hits = _hits(known, task)
             doubt: bool | Refused = False
             try:
-                theirs = hits if self._everybody else customers.proven(self._system, task.identities, hits)
+                proven = hits if self._everybody else customers.proven_customers(self._system, task.identities, hits)
             except WrongPersonMatch as reason:
-                theirs, doubt = [], reason
-            if theirs or doubt:
-                others = (each for each in hits if each not in theirs)
+                proven, doubt = [], reason
+            if proven or doubt:
+                others = (each for each in hits if each not in proven)
                 yield [record for each in others for record in self._places.unproven(each, task, doubt)]
-            for each in theirs:
+            for each in proven:
                 yield [*self._places.records(each, task, data=data)]
 
     async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
@@ -376,22 +376,24 @@ class TrytonUnit(Moments, Steps):
         loaded = await self._search.load(ids) if records else ()
         now = (r for each in loaded for r in self._places.parties(each, records[0].ref.task, data=data))
         known = ((record, wanted[record.name]) for record in now if record.name in wanted)
-        return [record._replace(holders=b.holders, whose=b.whose, parents=b.parents) for record, b in known]
+        return [
+            record._replace(holders=b.holders, proved_owners=b.proved_owners, parents=b.parents) for record, b in known
+        ]
 
-    async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
-        """Changes parties as they were read, or lets them go with what was merged into them."""
-        del skip_tied
+    async def apply(self, changes: Sequence[RecordChange], *, skip_referenced: bool = False) -> AppliedChanges:
+        """Changes parties as they were read, or deletes them with their merged duplicates."""
+        del skip_referenced
         rows: list[int] = []
         values: defaultdict[int, dict[str, Any]] = defaultdict(dict)
         versions: dict[str, str] = {}
         for each in changes:
-            if each.kind is Kind.DELETE:
+            if each.kind is ChangeKind.DELETE:
                 seen = {f"{PARTY},{record.key[0]}": record.ref for record in each.records}
                 rows.append(await self.let_go([int(record.key[0]) for record in each.records], seen))
                 continue
             for record in each.records:
                 customer, row, task = record.ref
-                marked = {FLAGGED[each.flag]: each.kind is Kind.MARK} if each.flag else None
+                marked = {FLAGGED[each.flag]: each.kind is ChangeKind.MARK} if each.flag else None
                 values[row["id"]] |= marked or written(customer, dict(each.values), task.changes)
                 versions |= customer.versions
             rows.append(len(each.records))
@@ -400,7 +402,7 @@ class TrytonUnit(Moments, Steps):
             alike[orjson.dumps(changed, option=orjson.OPT_SORT_KEYS)].append(party)
         for changed_to, parties in alike.items():
             await self._search.rpc.write(PARTY, sorted(parties), orjson.loads(changed_to), versions)
-        return Applied(rows, {})
+        return AppliedChanges(rows, {})
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:
         """Its id means nothing elsewhere."""
@@ -410,7 +412,7 @@ class TrytonUnit(Moments, Steps):
         """Counts the rows of the model."""
         return int(await self._search.rpc.call(f"model.{place}.search_count", []))
 
-    async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
+    async def past(self, due: DueRecords, after: Record | None, *, most: int) -> Page:
         """The next parties whose day lies before it; of those for marketing alone none that has or had a number."""
         grounds, last = self._places.grounds or DeclaredGrounds(), int(after.key[0]) if after else 0
         ended, since = due.anchor == RELATIONSHIP_END, datetime.combine(due.first_kept, time(), due.zone)
@@ -452,5 +454,5 @@ def _day(day: date) -> Mapping[str, Any]:
     return {"__class__": "date", "year": day.year, "month": day.month, "day": day.day}
 
 
-class TrytonSystem(OneUnit[TrytonUnit]):
+class TrytonSystem(SingleUnitSystem[TrytonUnit]):
     """Serves one CRM."""

@@ -9,13 +9,13 @@ from services.deadline import notifications, repository
 from shared.domain.operations import Operation, Step
 from shared.domain.rights import Right
 from shared.fulfilment import queue as tasks
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import FulfilmentResult
 from shared.storage import systems
 from shared.storage.systems import Finding
 from tests.integration.deadline.conftest import ARRIVED, PLANS, Harness, daily, milestones
 
 
-async def claim(deadline: Harness, system: str, operation: Operation) -> tasks.Claim:
+async def claim(deadline: Harness, system: str, operation: Operation) -> tasks.LeasedTask:
     async with deadline.pool.acquire() as connection:
         process = uuid7()
         await tasks.register(connection, process, timedelta(seconds=30))
@@ -23,9 +23,9 @@ async def claim(deadline: Harness, system: str, operation: Operation) -> tasks.C
     return claimed
 
 
-async def flagged(deadline: Harness, claimed: tasks.Claim) -> None:
+async def flagged(deadline: Harness, claimed: tasks.LeasedTask) -> None:
     """A worker has set the flag."""
-    done = Completed(
+    done = FulfilmentResult(
         *(claimed.fulfilment_id, claimed.request_id, claimed.subject_ref, Right(claimed.right), Operation.FLAG),
         claimed.details,
         reports=(),
@@ -37,7 +37,7 @@ async def flagged(deadline: Harness, claimed: tasks.Claim) -> None:
 
 
 async def test_a_warning_that_reached_the_privacy_team_is_put_on_record(deadline: Harness) -> None:
-    done = Completed(
+    done = FulfilmentResult(
         uuid7(), uuid7(), uuid7(), Right.ACCESS, Operation.ESCALATE, {"level": "overdue_commitment"}, reports=()
     )
     async with deadline.unit_of_work.begin() as tx:
@@ -67,7 +67,10 @@ async def test_a_flag_is_set_once_it_is_known_who_asks_and_taken_away_with_the_a
 
 async def test_a_flag_is_taken_away_by_the_request_alone(deadline: Harness) -> None:
     """A flag is removed without identities, also where the system yields some."""
-    deadline.fulfilments.plans = {**PLANS, Operation.FLAG: ((Step("crm", Operation.LOCATE),), *PLANS[Operation.FLAG])}
+    deadline.fulfilments.stages_of = {
+        **PLANS,
+        Operation.FLAG: ((Step("crm", Operation.LOCATE),), *PLANS[Operation.FLAG]),
+    }
     request = await deadline.receives()
     await deadline.verifies(request)
     await deadline.sweeps(minutes=15)

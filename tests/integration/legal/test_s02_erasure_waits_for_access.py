@@ -87,7 +87,7 @@ async def erasing(intake: Intake, open_harness: OpenHarness) -> Erasing:
     yields = frozenset({IdentityType.ACCOUNT_ID})
     crm = ScriptedSystem("crm", yields=yields, answers={Operation.LOCATE: each(located)})
     harness = await open_harness(crm, ScriptedSystem("shop"))
-    harness.fulfilments.postpone = precedence.postponed
+    harness.fulfilments.must_wait = precedence.postponed
     return Erasing(intake, harness)
 
 

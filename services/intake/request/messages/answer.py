@@ -22,7 +22,7 @@ from shared.domain.operations import (
     missing_corrections,
 )
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Listed, Sentence, Sentences, Term, named_system, named_systems, say
+from shared.domain.sentences import FactList, Sentence, Sentences, Term, named_system, named_systems, say
 
 
 def instead_of_ready(request: StoredRequest) -> Sentence | None:
@@ -57,7 +57,7 @@ def uncorrected(tasks: Sequence[TaskReport]) -> Iterator[Sentence]:
         yield say("answer.stated_nowhere" if stated else "answer.corrected_nowhere")
     elif places:
         key = "answer.not_stated" if stated else "answer.not_corrected"
-        yield say(key, which=Listed(places), count=len(places))
+        yield say(key, which=FactList(places), count=len(places))
 
 
 OUR_LIST = "marketing_objections"
@@ -264,7 +264,7 @@ def _nothing(request: StoredRequest) -> Iterator[Sentence]:
             searched.setdefault(tuple(task.searched_by or ()), []).append(task.system)
     for types, systems in searched.items():
         if types:
-            by = Listed(tuple(Term("identity", each) for each in types))
+            by = FactList(tuple(Term("identity", each) for each in types))
             yield say("answer.nothing_by", systems=named_systems(systems), by=by)
         else:
             yield say("answer.nothing_in", systems=named_systems(systems))
@@ -341,7 +341,7 @@ def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sent
     for task in tasks:
         if task.changed or task.count_unknown:
             did.setdefault(_how_before(task), []).append(_counted_before(task))
-    yield from (say(how, where=Listed(tuple(where), final=False)) for how, where in sorted(did.items()))
+    yield from (say(how, where=FactList(tuple(where), final=False)) for how, where in sorted(did.items()))
     if not (did or restricted):
         yield say("before.unchanged")
     elif not did and request.right is Right.RECTIFICATION and tasks:

@@ -10,7 +10,7 @@ from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
-from shared.domain.sentences import Fact, Listed, Sentence, Term, named_system, named_systems, say
+from shared.domain.sentences import Fact, FactList, Sentence, Term, named_system, named_systems, say
 
 _LEFT_OUT = frozenset({Unsearched.NUMBER_NOT_VOUCHED_FOR, Unsearched.NUMBER_WITHOUT_PERIOD})
 """Reasons why something was not searched that a requester who leaves the number out does not ask for."""
@@ -77,7 +77,7 @@ def _of_one_reason(system: str, every: Sequence[Kept]) -> Iterator[Sentence]:
     if len(kinds) > 1:
         named = [say("work.kind", category=Term("category", name), found=rows) for name, rows in kinds.items()]
     facts: dict[str, Fact] = {"system": named_system(system), "count": count, "ground": Term("ground", first.ground)}
-    facts["category"] = Listed(tuple(named), final=False)
+    facts["category"] = FactList(tuple(named), final=False)
     if first.first is None or first.last is None:
         yield say("kept.kind_undated" if first.period else "kept.kind", **facts)
     elif first.first == first.last:

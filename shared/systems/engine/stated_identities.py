@@ -14,69 +14,75 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome, Unsearched
 from shared.systems.contract import COPY_FIRST, Checkpoint, NotSearched, Receipt, Result, Task
 from shared.systems.downstream import Downstream
-from shared.systems.protocols import Operate
+from shared.systems.protocols import AdapterCall
 
 _REQUESTER: Final = "requester"
 
 
-def with_own_alone(operate: Operate, system: Downstream) -> Operate:
+def with_stated_identities(operate: AdapterCall, system: Downstream) -> AdapterCall:
     """Returns the operation; a stop of marketing that would reach several people uses stated identities only."""
     return partial(_work, operate, system)
 
 
 async def _work(
-    operate: Operate, system: Downstream, tasks: Sequence[Task], save_progress: Checkpoint
+    operate: AdapterCall, system: Downstream, tasks: Sequence[Task], save_progress: Checkpoint
 ) -> Sequence[Result]:
-    asked = [_unconfirmed(task) if _stops_alone(task) else task for task in tasks]
-    results = [*await operate(asked, save_progress)]
-    for narrower in _NARROWER:
-        again = {n: narrower(task) for n, task in enumerate(asked) if _stops_alone(task) and _of_others(results[n])}
-        able = {n: task for n, task in again.items() if any(each.type in system.needs for each in task.identities)}
-        for n in again.keys() - able.keys():
-            results[n] = _left(asked[n])
-        if able:
-            for n, result in zip(able, await operate([*able.values()], save_progress), strict=True):
-                results[n] = _in_part(asked[n], result)
+    first_tasks = [_without_confirmed_people(task) if _only_stops_marketing(task) else task for task in tasks]
+    results = [*await operate(first_tasks, save_progress)]
+    for narrower in _NARROWER_SEARCHES:
+        again = {
+            n: narrower(task)
+            for n, task in enumerate(first_tasks)
+            if _only_stops_marketing(task) and _met_other_people(results[n])
+        }
+        searchable = {
+            n: task for n, task in again.items() if any(each.type in system.needs for each in task.identities)
+        }
+        for n in again.keys() - searchable.keys():
+            results[n] = _nothing_to_search_by(first_tasks[n])
+        if searchable:
+            for n, result in zip(searchable, await operate([*searchable.values()], save_progress), strict=True):
+                results[n] = _searched_in_part(first_tasks[n], result)
     return results
 
 
-def _stops_alone(task: Task) -> bool:
+def _only_stops_marketing(task: Task) -> bool:
     """Whether it stops marketing, or locates for that, and erases nothing."""
     erases = bool(task.details.get("ends")) and COPY_FIRST not in task.details
     return task.stops_marketing and not task.repair and not erases
 
 
-def _unconfirmed(task: Task) -> Task:
+def _without_confirmed_people(task: Task) -> Task:
     """Drops a confirmed number of people: the others have not objected."""
     return replace(task, confirmed={k: n for k, n in task.confirmed.items() if k != Limit.MAX_PEOPLE})
 
 
-def _stated_alone(task: Task) -> Task:
+def _by_stated(task: Task) -> Task:
     return replace(task, identities=tuple(i for i in task.identities if i.source == _REQUESTER))
 
 
-def _reached_by(task: Task) -> Task:
+def _by_stated_contacts(task: Task) -> Task:
     stated = (i for i in task.identities if i.source == _REQUESTER)
     return replace(task, identities=tuple(i for i in stated if i.type is not IdentityType.ACCOUNT_ID))
 
 
-_NARROWER: Final[Sequence[Callable[[Task], Task]]] = (_stated_alone, _reached_by)
+_NARROWER_SEARCHES: Final[Sequence[Callable[[Task], Task]]] = (_by_stated, _by_stated_contacts)
 
 
-def _of_others(result: Result) -> bool:
+def _met_other_people(result: Result) -> bool:
     """Whether the search has met other people."""
     several = isinstance(result, LimitExceeded) and result.exceeded and result.exceeded.limit is Limit.MAX_PEOPLE
     return bool(several) or isinstance(result, WrongPersonMatch)
 
 
-def _left(task: Task) -> Result:
+def _nothing_to_search_by(task: Task) -> Result:
     """Returns the result where no identity is left to search by; a person finds the rest."""
     if task.operation is Operation.LOCATE:
         return Receipt(task.task_id, TaskOutcome.NO_MATCH)
     return NotSearched(task.task_id, Unsearched.SHARED_IDENTIFIER)
 
 
-def _in_part(task: Task, result: Result) -> Result:
+def _searched_in_part(task: Task, result: Result) -> Result:
     """Returns the result for stated identities; a person handles rows shared with others."""
     partly = task.operation is not Operation.LOCATE and isinstance(result, Receipt)
     if not partly or not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:

@@ -19,13 +19,13 @@ from shared.domain.errors import Refused, SystemRefused, Unavailable
 from shared.fulfilment.queue import LeaseLost
 from shared.runtime import telemetry
 from shared.storage.postgres import AGAIN, AWAY
-from shared.systems.bounds import believable
+from shared.systems.bounds import plausible
 from shared.systems.contract import Checkpoint, Result, Task
-from shared.systems.protocols import Operate
+from shared.systems.protocols import AdapterCall
 
 log = logging.getLogger(__name__)
 
-_SILENT = 5
+_MOST_OUTAGES = 5
 """Calls in a row that met an outage, after which the system counts as away."""
 
 
@@ -33,10 +33,10 @@ class UnforeseenError(Refused):
     """The adapter broke on this task in an unforeseen way; the log says where."""
 
 
-class Calls:
+class AdapterCalls:
     """The calls for one batch; ``seconds`` measures each."""
 
-    def __init__(self, name: str, operate: Operate, save_progress: Checkpoint, seconds: Histogram) -> None:
+    def __init__(self, name: str, operate: AdapterCall, save_progress: Checkpoint, seconds: Histogram) -> None:
         self._name = name
         self._operate = operate
         self._save_progress = save_progress
@@ -44,24 +44,24 @@ class Calls:
         self._results: dict[UUID, Result] = {}
         self._noted: dict[UUID, dict[str, JsonValue]] = {}
         self._answered = False
-        self._silent = 0
+        self._outages = 0
         self._outage = Unavailable("not asked: it was away for other tasks of the batch")
 
     async def make(self, tasks: Sequence[Task], suspects: Collection[UUID]) -> Mapping[UUID, Result]:
-        """One result for each task; ``suspects`` are those who met an outage again and again.
+        """Returns one result for each task; ``suspects``: tasks that met an outage repeatedly.
 
         Raises:
             LeaseLost: one of them was taken over; what was found out about the others does not count either.
         """
-        for part in _parts(tasks, suspects):
-            if self._silent and not self._answered:
+        for part in _batches(tasks, suspects):
+            if self._outages and not self._answered:
                 break  # it is away: the rest need not ask
-            await self._divide(part)
+            await self._call_in_halves(part)
         return {task.task_id: self._results.get(task.task_id, self._outage) for task in tasks}
 
-    async def _divide(self, tasks: Sequence[Task]) -> None:
+    async def _call_in_halves(self, tasks: Sequence[Task]) -> None:
         """Calls with all of these, and if that fails, with each half, until the cause is alone."""
-        if not tasks or self._silent >= _SILENT:
+        if not tasks or self._outages >= _MOST_OUTAGES:
             return
         failure = await self._call(tasks)
         if failure is None:
@@ -71,18 +71,18 @@ class Calls:
             self._results.update((task.task_id, failure) for task in tasks)
             return
         half = len(tasks) // 2
-        await self._divide(tasks[:half])
-        await self._divide(tasks[half:])
+        await self._call_in_halves(tasks[:half])
+        await self._call_in_halves(tasks[half:])
 
     async def _call(self, tasks: Sequence[Task]) -> Unavailable | Refused | None:
-        """One call of the adapter; returns why it failed as a whole, or nothing where each task has its result."""
+        """Calls the adapter once; returns why the whole call failed, or None if each task has a result."""
         started = time.perf_counter()
         try:
-            answers = await self._operate([self._as_noted(task) for task in tasks], self._checkpoint)
+            answers = await self._operate([self._with_progress(task) for task in tasks], self._checkpoint)
         except (Unavailable, *AWAY, *AGAIN) as error:
-            self._silent += 1
-            said = error if isinstance(error, Unavailable) else None
-            self._outage = said or Unavailable(f"gave up this attempt: {type(error).__name__}")
+            self._outages += 1
+            outage = error if isinstance(error, Unavailable) else None
+            self._outage = outage or Unavailable(f"gave up this attempt: {type(error).__name__}")
             return self._outage
         except Refused as error:
             return error
@@ -95,10 +95,10 @@ class Calls:
             self._seconds.observe(time.perf_counter() - started)
         if len(answers) != len(tasks):
             return UnforeseenError(f"{self._name} answered {len(answers)} of {len(tasks)} tasks")
-        answers = [believable(answer, self._name) for answer in answers]
+        answers = [plausible(answer, self._name) for answer in answers]
         self._results.update(zip((task.task_id for task in tasks), answers, strict=True))
         if not all(isinstance(answer, Unavailable) for answer in answers):
-            self._answered, self._silent = True, 0
+            self._answered, self._outages = True, 0
         return None
 
     async def _checkpoint(self, progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
@@ -106,14 +106,14 @@ class Calls:
         for task_id, noted in progress.items():
             self._noted[task_id] = {**self._noted.get(task_id, {}), **noted}
 
-    def _as_noted(self, task: Task) -> Task:
-        """The task with what an earlier call of this batch has noted of it."""
+    def _with_progress(self, task: Task) -> Task:
+        """Returns the task with the progress that an earlier call of this batch has saved."""
         noted = self._noted.get(task.task_id)
         return replace(task, progress={**task.progress, **noted}) if noted else task
 
 
-def _parts(tasks: Sequence[Task], suspects: Collection[UUID]) -> Iterator[Sequence[Task]]:
-    """First those that nothing is known against, or one of the others if there are none; then the rest, shuffled."""
+def _batches(tasks: Sequence[Task], suspects: Collection[UUID]) -> Iterator[Sequence[Task]]:
+    """Yields tasks without a suspicion first, or one suspect if there are none; then the rest, shuffled."""
     suspected = [task for task in tasks if task.task_id in suspects]
     fresh = [task for task in tasks if task.task_id not in suspects]
     random.shuffle(suspected)  # so that two who are to blame do not meet in the same part each time

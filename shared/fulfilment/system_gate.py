@@ -12,9 +12,9 @@ from uuid import UUID
 
 from shared.domain.errors import Refused, SystemQuarantined, SystemRetired
 from shared.domain.operations import Operation
-from shared.fulfilment.failures import why_of
+from shared.fulfilment.failures import failure_details
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Conclude, hold, wait_for_others
+from shared.fulfilment.store import Conclude, lock_fulfilments, wait_for_others
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.metrics import SYSTEMS
 from shared.runtime.settings import WorkSettings
@@ -22,28 +22,30 @@ from shared.storage.systems import COUNTING, SystemState, SystemStatus, standing
 
 log = logging.getLogger(__name__)
 
-_AT_A_TIME = 500
+_BATCH = 500
 """Fulfilments that one transaction moves."""
 
-_PAST_PATIENCE = """
+_LONG_QUARANTINED = """
 SELECT name FROM downstreams.system WHERE state = 'quarantined' AND since < now() - $1::interval
 """
 # An observing system may have been retired before. Manual and failed tasks of a retired system cannot be retried.
-_LEFT_BEHIND = """
+_STUCK_TASKS = """
 system = ANY($1) AND NOT observes AND failure IS DISTINCT FROM $2
 AND (state = 'ready' AND NOT immediate OR $3 AND state = 'failed')
 """
-_HELD = f"SELECT DISTINCT fulfilment_id FROM task WHERE {_LEFT_BEHIND} LIMIT {_AT_A_TIME}"  # noqa: S608  # constants
-_HAND_OVER = f"""
+_STUCK_FULFILMENTS = f"SELECT DISTINCT fulfilment_id FROM task WHERE {_STUCK_TASKS} LIMIT {_BATCH}"  # noqa: S608  # constants
+_FAIL_STUCK = f"""
 UPDATE task SET state = 'failed', failure = $2,
     why = $4 || jsonb_strip_nulls(jsonb_build_object('not_asked', why -> 'not_asked'))
-WHERE {_LEFT_BEHIND} AND fulfilment_id = ANY($5)
+WHERE {_STUCK_TASKS} AND fulfilment_id = ANY($5)
 """  # noqa: S608  # constants
-_LOOK_AGAIN = "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked' AND NOT held"
-_LEFT = f"""
-SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'failed' AND failure = $2 LIMIT {_AT_A_TIME}
+_REOPEN_BLOCKED = (
+    "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked' AND NOT held"
+)
+_FAILED_FULFILMENTS = f"""
+SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'failed' AND failure = $2 LIMIT {_BATCH}
 """  # noqa: S608  # constants
-_GO_ON = """
+_RESUME_TASKS = """
 UPDATE task SET state = 'ready', failure = NULL, why = NULL, not_before = $4
 WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'failed' AND failure = $3
 RETURNING system, operation
@@ -57,10 +59,10 @@ UPDATE task SET state = 'cancelled' WHERE observes AND state IN ('waiting', 'rea
 """
 
 
-class Standings:
-    """Looks where the systems stand, shows it, and moves the tasks of those that are not on, or are on again.
+class SystemGate:
+    """Reads the states of all systems, reports them, and stops or resumes their tasks.
 
-    ``fingerprints``: of each system that this process knows the hash of the definition that it has read.
+    ``fingerprints``: hashes of the definitions that this process has read, by system.
     """
 
     def __init__(
@@ -78,24 +80,26 @@ class Standings:
         self._patience = timedelta(seconds=settings.quarantine_seconds)
         self._logged: dict[str, SystemState] = {}
 
-    async def look(self) -> None:
+    async def run(self) -> None:
         """Reads the states of all systems, and moves their tasks."""
         async with self._unit_of_work.pool.acquire() as connection:
             known = await standings(connection)
-            weary = {row[0] for row in await connection.fetch(_PAST_PATIENCE, self._patience)}
-        self._show(known)
-        await self._go_on([name for name, system in known.items() if system.state is SystemState.ON])
-        await self._hand_over([*weary], SystemQuarantined("it was changed, or a person doubts it: accept it first"))
-        gone = [name for name, system in known.items() if system.state not in COUNTING]
-        out_of_reach = SystemRetired(
+            long_quarantined = {row[0] for row in await connection.fetch(_LONG_QUARANTINED, self._patience)}
+        self._report(known)
+        await self._resume([name for name, system in known.items() if system.state is SystemState.ON])
+        await self._fail_tasks(
+            [*long_quarantined], SystemQuarantined("it was changed, or a person doubts it: accept it first")
+        )
+        retired = [name for name, system in known.items() if system.state not in COUNTING]
+        failure = SystemRetired(
             "it is gone, and the request was opened with it: enter what was done there, or end its part"
         )
-        await self._hand_over(gone, out_of_reach, retired=True)
+        await self._fail_tasks(retired, failure, retired=True)
         observing = [name for name, system in known.items() if system.state is SystemState.OBSERVE]
         await self._unit_of_work.pool.execute(_STOP_OBSERVING, observing)
 
-    def _show(self, known: Mapping[str, SystemStatus]) -> None:
-        """Tells the state of each system; one that is on by another definition than ours is quarantined for us."""
+    def _report(self, known: Mapping[str, SystemStatus]) -> None:
+        """Reports the state of each system; one with another definition than ours counts as quarantined."""
         for name, system in known.items():
             other = system.state is SystemState.ON and self._fingerprints.get(name, system.hash) != system.hash
             seen = SystemState.QUARANTINED if other else system.state
@@ -105,30 +109,30 @@ class Standings:
                 log.warning("%s is %s: %s", name, seen, "read in another version" if other else system.reason or "-")
             self._logged[name] = seen
 
-    async def _hand_over(self, systems: Sequence[str], failure: Refused, *, retired: bool = False) -> None:
-        """Brings what still needs these systems before a person."""
+    async def _fail_tasks(self, systems: Sequence[str], failure: Refused, *, retired: bool = False) -> None:
+        """Fails the tasks that need these systems, so that an officer decides."""
 
         async def fail(tx: UnitOfWork, ids: list[UUID]) -> None:
-            await tx.connection.execute(_HAND_OVER, *which, why_of(failure), ids)
+            await tx.connection.execute(_FAIL_STUCK, *which, failure_details(failure), ids)
             if retired:
-                await tx.connection.execute(_LOOK_AGAIN, ids)
+                await tx.connection.execute(_REOPEN_BLOCKED, ids)
             await self._fulfilments.fan_in(tx, ids, self._conclude)
 
         which = (systems, failure.code, retired)
-        await self._move(_HELD, which, fail)
+        await self._move(_STUCK_FULFILMENTS, which, fail)
 
-    async def _go_on(self, systems: Sequence[str]) -> None:
-        """Takes up again what was left because one of these systems was quarantined."""
+    async def _resume(self, systems: Sequence[str]) -> None:
+        """Resumes tasks that failed because one of these systems was quarantined."""
 
         async def resume(tx: UnitOfWork, ids: list[UUID]) -> None:
-            for step in set(map(tuple, await tx.connection.fetch(_GO_ON, ids, systems, code, tx.now))):
+            for step in set(map(tuple, await tx.connection.fetch(_RESUME_TASKS, ids, systems, code, tx.now))):
                 self._fulfilments.wake(tx, step)
             for request_id, operation in await tx.connection.fetch(_REOPEN, ids):
                 tx.log_evidence(request_id, "fulfilment.resumed", {"operation": operation})
-            await wait_for_others(tx, self._fulfilments.postpone, ids)
+            await wait_for_others(tx, self._fulfilments.must_wait, ids)
 
         code = SystemQuarantined.code
-        await self._move(_LEFT, (systems, code), resume)
+        await self._move(_FAILED_FULFILMENTS, (systems, code), resume)
 
     async def _move(
         self, which: str, of: tuple[object, ...], move: Callable[[UnitOfWork, list[UUID]], Awaitable[None]]
@@ -139,5 +143,5 @@ class Standings:
             async with self._unit_of_work.begin() as tx:
                 ids = {row[0] for row in await tx.connection.fetch(which, *of)}
                 if ids:
-                    await move(tx, sorted(ids - await hold(tx, ids)))
-            more = len(ids) == _AT_A_TIME
+                    await move(tx, sorted(ids - await lock_fulfilments(tx, ids)))
+            more = len(ids) == _BATCH

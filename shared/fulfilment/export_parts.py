@@ -13,14 +13,14 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import Sealing
 from shared.systems.contract import Checkpoint, CopiedRecord, Result, Task
 from shared.systems.downstream import Downstream
-from shared.systems.engine.stated import with_own_alone
-from shared.systems.protocols import ExportableInParts, Operate
+from shared.systems.engine.stated_identities import with_stated_identities
+from shared.systems.protocols import AdapterCall, ExportableInParts
 
 KIND = "records"
 
 
-class Parts:
-    """Takes what one call for these tasks hands over, each part in a transaction of its own."""
+class ExportParts:
+    """Seals the parts that one call hands over, each in its own transaction."""
 
     def __init__(self, unit_of_work: UnitOfWorkFactory, tasks: Iterable[Task]) -> None:
         self._unit_of_work = unit_of_work
@@ -28,7 +28,7 @@ class Parts:
         self._begun: set[UUID] = set()
 
     async def __call__(self, task_id: UUID, records: Sequence[CopiedRecord]) -> None:
-        """Seals a part; with the first one goes what an earlier call has left.
+        """Seals a part; the first one replaces the parts of an earlier call.
 
         Raises:
             LeaseLost: another worker has the task.
@@ -42,31 +42,32 @@ class Parts:
             if task_id not in self._begun:
                 await vault.drop_from(connection, [task.subject_ref], KIND, task.system)
             try:
-                await vault.seal(connection, [sealing(task.subject_ref, task.system, records)], now)
+                await vault.seal(connection, [sealed_records(task.subject_ref, task.system, records)], now)
             except Shredded as gone:
                 raise KeyGone("the subject's key was shredded while this task was worked") from gone
         self._begun.add(task_id)
 
 
-def operate(downstream: Downstream, operation: Operation, unit_of_work: UnitOfWorkFactory) -> Operate:
+def adapter_call(downstream: Downstream, operation: Operation, unit_of_work: UnitOfWorkFactory) -> AdapterCall:
     """The adapter's method for that operation; what it exports it hands over in parts, where it can."""
     adapter: object = downstream.adapter
     if operation is Operation.EXPORT and isinstance(adapter, ExportableInParts):
         return partial(_export, adapter, unit_of_work)
     work = downstream.operate(operation)
-    return with_own_alone(work, downstream) if operation in {Operation.LOCATE, Operation.SUPPRESS} else work
+    return with_stated_identities(work, downstream) if operation in {Operation.LOCATE, Operation.SUPPRESS} else work
 
 
 async def _export(
     adapter: ExportableInParts, unit_of_work: UnitOfWorkFactory, tasks: Sequence[Task], save_progress: Checkpoint
 ) -> Sequence[Result]:
-    return await adapter.export_in_parts(tasks, save_progress, Parts(unit_of_work, tasks))
+    return await adapter.export_in_parts(tasks, save_progress, ExportParts(unit_of_work, tasks))
 
 
-def sealing(subject_ref: UUID, system: str, records: Sequence[CopiedRecord]) -> Sealing:
-    """Records as they lie in the vault: category, place, data, what is provided, by what found, anchors, states.
+def sealed_records(subject_ref: UUID, system: str, records: Sequence[CopiedRecord]) -> Sealing:
+    """Returns records in the form of the vault.
 
-    And last which fields are hidden, where any is.
+    Each is a list: category, place, data, portable fields, matches, anchors, states, and hidden fields if there are
+    any.
     """
     rows = [
         [

@@ -16,19 +16,27 @@ from shared.systems.contract import Checkpoint, CopiedRecord, NotSearched, Recei
 from shared.systems.engine import locating, planning, retention
 from shared.systems.engine.amending import Amendment
 from shared.systems.engine.copying import Copies
-from shared.systems.engine.erasing import Erasure, Pace
-from shared.systems.engine.keeping import RuleUndeclared
-from shared.systems.engine.looking import TooMany, left_by_erasures, look, pages
-from shared.systems.engine.ownership import Attribution, Attributor, Coverage, Refusing, refusal, subject, unproven
-from shared.systems.engine.records import Shape, Span, Subject, System, Unit
-from shared.systems.engine.stepwise import StepSystem, Stepwise, apart
+from shared.systems.engine.erasing import BatchSize, Erasure
+from shared.systems.engine.finding import TooManyRecords, find_pages, find_records, kept_number_periods
+from shared.systems.engine.ownership import (
+    Coverage,
+    OwnershipResolver,
+    RefusalCheck,
+    SubjectRecords,
+    refusal,
+    subject_search,
+    unproven,
+)
+from shared.systems.engine.records import NumberPeriod, Shape, SubjectSearch, System, Unit
+from shared.systems.engine.retaining import RuleUndeclared
+from shared.systems.engine.stepwise import StepSystem, StepwiseErasure, work_one_by_one
 from shared.systems.protocols import HandOver
-from shared.systems.sweepable import Counted, Due, Exemptions, GoOn, Swept
+from shared.systems.sweepable import DueCount, DueRecords, Exemptions, SweepResult, SweepStep
 
-_HELD = 20_000
+_MEMORY_RECORDS = 20_000
 """Most records in memory, of all subjects of a call."""
 
-Work = Callable[[Unit, Sequence[Task], Sequence[Subject]], Awaitable[Sequence[Result]]]
+Work = Callable[[Unit, Sequence[Task], Sequence[SubjectSearch]], Awaitable[Sequence[Result]]]
 
 
 class Eraser(Protocol):
@@ -40,13 +48,13 @@ class Eraser(Protocol):
     async def run(self, tasks: Sequence[Task]) -> Sequence[Result]: ...
 
 
-class Served:
+class EngineAdapter:
     """Locates, exports in parts, erases, plans, amends and sweeps over a system."""
 
     def __init__(self, system: System, policy: Policy) -> None:
-        self._engine_system, self._engine_policy, self._engine_pace = system, policy, Pace()
+        self._engine_system, self._engine_policy, self._engine_pace = system, policy, BatchSize()
         self._steps = system.steps if isinstance(system, StepSystem) else None
-        self._abreast = system.abreast if isinstance(system, StepSystem) else 1
+        self._concurrency = system.concurrency if isinstance(system, StepSystem) else 1
 
     @property
     def can(self) -> Capabilities:
@@ -62,8 +70,8 @@ class Served:
         """Finds further identities of each subject."""
         del save_progress  # reading leaves nothing to remember
 
-        async def work(unit: Unit, theirs: Sequence[Task], _: Sequence[Subject]) -> Sequence[Result]:
-            return await locating.locate(self._engine_system, unit, theirs)
+        async def work(unit: Unit, tenant_tasks: Sequence[Task], _: Sequence[SubjectSearch]) -> Sequence[Result]:
+            return await locating.locate(self._engine_system, unit, tenant_tasks)
 
         return await self._read(tasks, work, covered=False)
 
@@ -73,10 +81,11 @@ class Served:
         self._refuse_undeclared(tasks)
         system, policy = self._engine_system, self._engine_policy
 
-        async def work(unit: Unit, _: Sequence[Task], sought: Sequence[Subject]) -> Sequence[Result]:
-            found = await look(unit, sought)
+        async def work(unit: Unit, _: Sequence[Task], searches: Sequence[SubjectSearch]) -> Sequence[Result]:
+            found = await find_records(unit, searches)
             return [
-                planning.planned(planning.plan(system.name, policy, system.limits, each, unit.shapes)) for each in found
+                planning.dry_run_receipt(planning.plan_erasure(system.name, policy, system.limits, each, unit.shapes))
+                for each in found
             ]
 
         return await self._read(tasks, work)
@@ -91,8 +100,8 @@ class Served:
         """Exports; records beyond the memory limit are handed over in parts. A copy has no limit (Art. 15)."""
         del save_progress
 
-        async def work(unit: Unit, _: Sequence[Task], sought: Sequence[Subject]) -> Sequence[Result]:
-            return await _export(self._engine_system, self._copies, unit, sought, hand_over)
+        async def work(unit: Unit, _: Sequence[Task], searches: Sequence[SubjectSearch]) -> Sequence[Result]:
+            return await _export(self._engine_system, self._copies, unit, searches, hand_over)
 
         return await self._read(tasks, work, unattributed=True)
 
@@ -100,49 +109,53 @@ class Served:
         """Erases what may be deleted, and verifies."""
         self._refuse_undeclared(tasks)
 
-        async def erase(tenant: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
+        async def erase(tenant: str | None, tenant_tasks: Sequence[Task]) -> Sequence[Result]:
             eraser = self._eraser(save_progress)
-            results = await eraser.run(theirs)
-            sought = [subject(task, eraser.shapes) for task in theirs]
-            results = _covered(eraser.shapes, sought, results)
+            results = await eraser.run(tenant_tasks)
+            searches = [subject_search(task, eraser.shapes) for task in tenant_tasks]
+            results = _with_coverages(eraser.shapes, searches, results)
             if not any(shape.unattributed for shape in eraser.shapes):
                 return results
             async with self._engine_system.unit(tenant, known=True) as unit:
-                return await _with_unattributed(unit, theirs, results)
+                return await _with_unattributed(unit, tenant_tasks, results)
 
-        return await self._each_tenant(tasks, erase)
+        return await self._by_tenant(tasks, erase)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Changes records in place, and verifies."""
 
-        async def amend(_: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
+        async def amend(_: str | None, tenant_tasks: Sequence[Task]) -> Sequence[Result]:
             amendment = Amendment(self._engine_system, self._engine_policy, save_progress)
-            results = await amendment.run(theirs)
-            if theirs[0].operation is Operation.LIFT:  # it removes this request's own marks, without a search
+            results = await amendment.run(tenant_tasks)
+            if tenant_tasks[0].operation is Operation.LIFT:  # it removes this request's own marks, without a search
                 return results
-            return _covered(amendment.shapes, [subject(task, amendment.shapes) for task in theirs], results)
+            return _with_coverages(
+                amendment.shapes, [subject_search(task, amendment.shapes) for task in tenant_tasks], results
+            )
 
-        return await self._apart(tasks, amend, steps=self._steps is not None)
+        return await self._each_alone(tasks, amend, steps=self._steps is not None)
 
-    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[DueRecords], exempt: Exemptions) -> Sequence[DueCount | Refused]:
         """Counts the records past each of these ceilings."""
-        return [await retention.count(self._engine_system, each, spared) for each in due]
+        return [await retention.count(self._engine_system, each, exempt) for each in due]
 
-    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]:
+    async def sweep(
+        self, due: Sequence[DueRecords], exempt: Exemptions, step: SweepStep
+    ) -> Sequence[SweepResult | Refused]:
         """Deletes records past their ceilings; referring records first."""
-        return await retention.sweep(self._engine_system, due, spared, go_on)
+        return await retention.sweep(self._engine_system, due, exempt, step)
 
-    def _copies(self, left: Sequence[Span]) -> Copies:
-        return Copies(self._engine_system.name, self._engine_policy, left)
+    def _copies(self, kept_periods: Sequence[NumberPeriod]) -> Copies:
+        return Copies(self._engine_system.name, self._engine_policy, kept_periods)
 
     def _eraser(self, save_progress: Checkpoint) -> Eraser:
         if isinstance(self._engine_system, StepSystem):
-            return Stepwise(self._engine_system, self._engine_policy, save_progress)
+            return StepwiseErasure(self._engine_system, self._engine_policy, save_progress)
         return Erasure(self._engine_system, self._engine_policy, save_progress, self._engine_pace)
 
     def _refuse_undeclared(self, tasks: Sequence[Task]) -> None:
-        if self.can.against_policy and any(task.tenant is None for task in tasks):  # our rules are for our own data
-            raise RuleUndeclared("; ".join(self.can.against_policy))
+        if self.can.policy_conflicts and any(task.tenant is None for task in tasks):  # our rules are for our own data
+            raise RuleUndeclared("; ".join(self.can.policy_conflicts))
 
     async def _read(
         self,
@@ -152,16 +165,16 @@ class Served:
         covered: bool = True,
         unattributed: bool = False,
     ) -> list[Result]:
-        async def read(tenant: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
+        async def read(tenant: str | None, tenant_tasks: Sequence[Task]) -> Sequence[Result]:
             async with self._engine_system.unit(tenant, reading=True) as unit:
-                sought = [subject(task, unit.shapes) for task in theirs]
-                results = await work(unit, theirs, sought)
-                results = _covered(unit.shapes, sought, results) if covered else results
-                return await _with_unattributed(unit, theirs, results) if unattributed else results
+                searches = [subject_search(task, unit.shapes) for task in tenant_tasks]
+                results = await work(unit, tenant_tasks, searches)
+                results = _with_coverages(unit.shapes, searches, results) if covered else results
+                return await _with_unattributed(unit, tenant_tasks, results) if unattributed else results
 
-        return await self._apart(tasks, read, steps=self._steps is not None and not self._steps.for_many)
+        return await self._each_alone(tasks, read, steps=self._steps is not None and not self._steps.for_many)
 
-    async def _apart(
+    async def _each_alone(
         self,
         tasks: Sequence[Task],
         work: Callable[[str | None, Sequence[Task]], Awaitable[Sequence[Result]]],
@@ -171,23 +184,25 @@ class Served:
         """Returns the results of all tasks; ``steps``: each is worked alone, so that none fails because of another."""
 
         async def one(some: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
-            return await self._each_tenant(some, work)
+            return await self._by_tenant(some, work)
 
-        return await (apart(one, tasks, _note_nothing, self._abreast) if steps else self._each_tenant(tasks, work))
+        return await (
+            work_one_by_one(one, tasks, _note_nothing, self._concurrency) if steps else self._by_tenant(tasks, work)
+        )
 
-    async def _each_tenant(
+    async def _by_tenant(
         self, tasks: Sequence[Task], work: Callable[[str | None, Sequence[Task]], Awaitable[Sequence[Result]]]
     ) -> list[Result]:
         """Works the tasks of each tenant in that tenant's records."""
         results: dict[UUID, Result] = {}
         name = self._engine_system.name
-        for tenant, theirs in by_tenant(tasks).items():
+        for tenant, tenant_tasks in by_tenant(tasks).items():
             if self._engine_system.knows(tenant):
-                worked = await work(tenant, theirs)
-                results |= {task.task_id: result for task, result in zip(theirs, worked, strict=True)}
+                worked = await work(tenant, tenant_tasks)
+                results |= {task.task_id: result for task, result in zip(tenant_tasks, worked, strict=True)}
             else:
                 unknown = NotSupported(f"{name} does not tell the data of that customer apart")
-                results |= {task.task_id: unknown for task in theirs}
+                results |= {task.task_id: unknown for task in tenant_tasks}
         if self._steps and tasks and tasks[0].operation in {Operation.EXPORT, Operation.ERASE}:
             others = {task.task_id: self._steps.others.pop(task.task_id, 0) for task in tasks}
             results |= {key: _with_others(each, others[key]) for key, each in results.items()}
@@ -212,92 +227,97 @@ def by_tenant(tasks: Sequence[Task]) -> Mapping[str | None, Sequence[Task]]:
 
 async def _export(
     system: System,
-    write: Callable[[Sequence[Span]], Copies],
+    write: Callable[[Sequence[NumberPeriod]], Copies],
     unit: Unit,
-    sought: Sequence[Subject],
+    searches: Sequence[SubjectSearch],
     hand_over: HandOver | None,
 ) -> list[Result]:
-    left = await left_by_erasures(unit, sought)
-    copies = write(left)
-    few: Sequence[Attribution] | None = None
-    with suppress(TooMany):
-        few = await look(unit, sought, data=True, hidden=left, most=system.part)
-    if few is None:
-        return await _export_many(system, unit, sought, copies, left, hand_over)
+    kept_periods = await kept_number_periods(unit, searches)
+    copies = write(kept_periods)
+    found: Sequence[SubjectRecords] | None = None
+    with suppress(TooManyRecords):
+        found = await find_records(unit, searches, data=True, hidden=kept_periods, most=system.part)
+    if found is None:
+        return await _export_many(system, unit, searches, copies, kept_periods, hand_over)
     results: list[Result] = []
-    for each in few:
-        part = _Parts(each.task)
-        if not (why := refusal(each, system.limits)):
-            for mine in each.records.values():
-                part.add(copies.record(mine))
-        results.append(why or part.receipt())
+    for each in found:
+        part = _CopyParts(each.task)
+        if not (refused := refusal(each, system.limits)):
+            for owned in each.records.values():
+                part.add(copies.record(owned))
+        results.append(refused or part.receipt())
     return results
 
 
 async def _export_many(
     system: System,
     unit: Unit,
-    sought: Sequence[Subject],
+    searches: Sequence[SubjectSearch],
     copies: Copies,
-    left: Sequence[Span],
+    kept_periods: Sequence[NumberPeriod],
     hand_over: HandOver | None,
 ) -> list[Result]:
     """Checks all records for reasons to refuse, then reads them again page by page."""
-    refusing, attributor = [Refusing(each.task) for each in sought], Attributor(sought, unit.shapes, left)
-    if any(each.judges(unit.shapes) for each in refusing):
-        async with aclosing(pages(unit, attributor, sought, data=False)) as found:
+    refusing, attributor = (
+        [RefusalCheck(each.task) for each in searches],
+        OwnershipResolver(searches, unit.shapes, kept_periods),
+    )
+    if any(each.applies_to(unit.shapes) for each in refusing):
+        async with aclosing(find_pages(unit, attributor, searches, data=False)) as found:
             async for page in found:
-                for position, mine in page:
-                    refusing[position].add(mine)
+                for position, owned in page:
+                    refusing[position].add(owned)
     named = zip(refusing, attributor.found, strict=True)
     refused = [unproven(theirs) or each.refused(system.limits) for each, theirs in named]
-    read = [each for each, why in zip(sought, refused, strict=True) if why is None]
-    parts = [_Parts(each.task) for each in read]
-    async with aclosing(pages(unit, Attributor(read, unit.shapes, left), read, data=True)) as found:
+    read = [each for each, why in zip(searches, refused, strict=True) if why is None]
+    parts = [_CopyParts(each.task) for each in read]
+    async with aclosing(find_pages(unit, OwnershipResolver(read, unit.shapes, kept_periods), read, data=True)) as found:
         async for page in found:
-            for position, mine in page:
-                parts[position].add(copies.record(mine))
+            for position, owned in page:
+                parts[position].add(copies.record(owned))
             if hand_over:
                 await _hand_over(parts, hand_over, system.part)
     done = iter(parts)
     return [why or next(done).receipt() for why in refused]
 
 
-class _Parts:
+class _CopyParts:
     """The copy for one task: records in memory, and the number of parts handed over."""
 
     def __init__(self, task: Task) -> None:
         self.task_id = task.task_id
-        self.held: list[CopiedRecord] = []
+        self.records: list[CopiedRecord] = []
         self.parts = 0
         self._counts = Counter[str]()
 
     def add(self, record: CopiedRecord) -> None:
-        self.held.append(record)
+        self.records.append(record)
         self._counts[record.category] += 1
 
     def receipt(self) -> Receipt:
         if not (n := self._counts.total()):
             return Receipt(self.task_id, TaskOutcome.NO_MATCH)
         exported = Receipt(self.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=self._counts)
-        return replace(exported, records=tuple(self.held), parts=self.parts)
+        return replace(exported, records=tuple(self.records), parts=self.parts)
 
 
-async def _hand_over(parts: Sequence[_Parts], hand_over: HandOver, part: int) -> None:
+async def _hand_over(parts: Sequence[_CopyParts], hand_over: HandOver, part: int) -> None:
     """Hands over full parts, and the largest others until the records in memory are few enough."""
-    held = sum(len(theirs.held) for theirs in parts)
-    for theirs in sorted(parts, key=lambda each: -len(each.held)):
-        if len(theirs.held) < part and held < _HELD:
+    in_memory = sum(len(copy.records) for copy in parts)
+    for copy in sorted(parts, key=lambda each: -len(each.records)):
+        if len(copy.records) < part and in_memory < _MEMORY_RECORDS:
             return
-        await hand_over(theirs.task_id, theirs.held)
-        held -= len(theirs.held)
-        theirs.held = []
-        theirs.parts += 1
+        await hand_over(copy.task_id, copy.records)
+        in_memory -= len(copy.records)
+        copy.records = []
+        copy.parts += 1
 
 
-def _covered(shapes: Sequence[Shape], sought: Sequence[Subject], results: Sequence[Result]) -> list[Result]:
+def _with_coverages(
+    shapes: Sequence[Shape], searches: Sequence[SubjectSearch], results: Sequence[Result]
+) -> list[Result]:
     """Returns the results with the categories searched, and what could not be searched."""
-    return [_with_coverage(Coverage(each, shapes), r) for each, r in zip(sought, results, strict=True)]
+    return [_with_coverage(Coverage(each, shapes), r) for each, r in zip(searches, results, strict=True)]
 
 
 def _with_coverage(coverage: Coverage, result: Result) -> Result:
@@ -307,8 +327,8 @@ def _with_coverage(coverage: Coverage, result: Result) -> Result:
     if reason is not None and not categories:
         return NotSearched(result.task_id, reason)
     # After a store was replaced, the categories of earlier matches are unknown.
-    said = None if result.count_unknown else categories
-    return replace(result, not_searched=reason, categories=said, by_account=coverage.by_account or None)
+    searched = None if result.count_unknown else categories
+    return replace(result, not_searched=reason, categories=searched, by_account=coverage.by_account or None)
 
 
 async def _with_unattributed(unit: Unit, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:

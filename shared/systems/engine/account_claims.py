@@ -15,33 +15,33 @@ from shared.domain.operations import Exceeded, Limit, Operation
 from shared.systems.contract import Task
 
 _ADDRESSES = frozenset({IdentityType.EMAIL})
-REACHED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
-OWN = REACHED | {IdentityType.CLIENT_ID}
+CONTACT_TYPES = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
+PERSONAL_TYPES = CONTACT_TYPES | {IdentityType.CLIENT_ID}
 """Identities of one person. An account is not one, since anyone can name it."""
 
 
-NAMED: Mapping[str, IdentityType] = {each.value: each for each in (*REACHED, IdentityType.NAME)}
+TYPE_OF_FIELD: Mapping[str, IdentityType] = {each.value: each for each in (*CONTACT_TYPES, IdentityType.NAME)}
 """Identity types by the field of a correction."""
 
 
 class RowIdentity(NamedTuple):
     """An identity in a row, spelled as in the row.
 
-    ``of_one``: each account there is declared to be one person, so numbers and names separate no one.
-    ``record``: the row is the record of the account or person, and not one that only names an account.
+    ``account_is_one_person``: each account there is declared to be one person, so numbers and names separate no one.
+    ``is_own_record``: the row is the record of the account or person, and not one that only names an account.
     """
 
     type: IdentityType
     value: object
-    of_one: bool = False
-    record: bool = False
+    account_is_one_person: bool = False
+    is_own_record: bool = False
 
 
-Row = tuple[RowIdentity, ...]
+PartyIdentities = tuple[RowIdentity, ...]
 """Identities of one party of a row, and of the rows that led to it."""
 
 
-def beyond(task: Task, rows: Iterable[Row]) -> LimitExceeded | None:
+def too_many_people(task: Task, rows: Iterable[PartyIdentities]) -> LimitExceeded | None:
     """Returns why nothing may be done with these rows: an account led to the rows of other people.
 
     For one request two people may confirm the number of people; no setting allows more than one. A restriction is
@@ -49,10 +49,10 @@ def beyond(task: Task, rows: Iterable[Row]) -> LimitExceeded | None:
     """
     if task.operation is Operation.LIFT:
         return None
-    said = [*rows]
-    named = others(task.known, said)
+    row_list = [*rows]
+    named = other_people(task.known, row_list)
     # Marketing stops wherever it might be theirs: nothing is handed out or lost by it (Art. 21(3)).
-    unnamed = set[str]() if task.stops_marketing else unconfirmed(task.known, said)
+    unnamed = set[str]() if task.stops_marketing else unconfirmed(task.known, row_list)
     people = 1 + len(named) + len(unnamed)
     allowed = max(1, task.confirmed.get(Limit.MAX_PEOPLE, 0))
     if people <= allowed:
@@ -67,7 +67,7 @@ def beyond(task: Task, rows: Iterable[Row]) -> LimitExceeded | None:
     )
 
 
-def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset[str]]:
+def other_people(identities: Iterable[Identity], rows: Iterable[PartyIdentities]) -> set[frozenset[str]]:
     """Returns the identities of other people whose rows only an account has found.
 
     A proved account, or one from the register, finds every row without another e-mail address, since numbers belong to
@@ -81,7 +81,7 @@ def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset
     foreign = {
         (subject.is_certain(each), named)
         for each, distinct in values
-        if (named := frozenset(subject.foreign(each, distinct, names)))
+        if (named := frozenset(subject.foreign_identities(each, distinct, names)))
     }
     found = {each for _, each in foreign}
     if foreign and not subject.has_address and all(certain for certain, _ in foreign):
@@ -89,7 +89,7 @@ def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset
     return found
 
 
-def unconfirmed(identities: Iterable[Identity], rows: Iterable[Row]) -> set[str]:
+def unconfirmed(identities: Iterable[Identity], rows: Iterable[PartyIdentities]) -> set[str]:
     """Returns claimed accounts whose rows bear neither another identity of the subject nor one of another person.
 
     The record of an account that also bears an identity of the subject confirms the account. A row that only names the
@@ -101,33 +101,35 @@ def unconfirmed(identities: Iterable[Identity], rows: Iterable[Row]) -> set[str]
     values = [_values_of(row) for row in rows]
     own = [each for each, _ in values if not each.isdisjoint(subject.own)]
     names = subject.names.union(*(_of(IdentityType.NAME, each) for each in own))
-    settled = set(subject.certain).union(*map(subject.recorded, rows))
-    resting = set[_Value]()
+    settled = set(subject.certain).union(*map(subject.confirmed_accounts, rows))
+    claimed = set[_Value]()
     for each, distinct in values:
         if not subject.has_by_account_alone(each) or not each.isdisjoint(settled):
             continue
-        if any(subject.foreign(each, distinct, names)):
+        if any(subject.foreign_identities(each, distinct, names)):
             settled |= each & subject.accounts
-        resting |= each & subject.accounts
-    return {value for _, value in resting - settled}
+        claimed |= each & subject.accounts
+    return {value for _, value in claimed - settled}
 
 
-def adopted(task: Task, said: Iterable[Row], identities: Iterable[Identity]) -> list[Identity]:
-    """Returns the identities of a row that become known of the subject; ``said``: the identities of its parties.
+def identities_to_adopt(task: Task, rows: Iterable[PartyIdentities], identities: Iterable[Identity]) -> list[Identity]:
+    """Returns the identities of a row that become known of the subject; ``rows``: the identities of its parties.
 
     Addresses and numbers of a row that only an account has found are left out. Where each account is declared to be one
     person a number is taken, and for a proved account an address too. Two people confirm rows, not identities: a row
     that needed their confirmation yields nothing.
     """
     subject = _Subject.of(task.known)
-    alone = [row for row in said if subject.has_by_account_alone(frozenset(_spelled(row)))]
-    if not alone:
+    by_account_alone = [row for row in rows if subject.has_by_account_alone(frozenset(_spelled(row)))]
+    if not by_account_alone:
         return [*identities]
-    certain = all(subject.is_certain(frozenset(_spelled(row))) for row in alone)
-    if Limit.MAX_PEOPLE in task.confirmed and (not certain or any(subject.names_another(row) for row in alone)):
+    certain = all(subject.is_certain(frozenset(_spelled(row))) for row in by_account_alone)
+    if Limit.MAX_PEOPLE in task.confirmed and (
+        not certain or any(subject.names_other_person(row) for row in by_account_alone)
+    ):
         return []
-    left_out = REACHED
-    if all(any(each.of_one for each in row) for row in alone):
+    left_out = CONTACT_TYPES
+    if all(any(each.account_is_one_person for each in row) for row in by_account_alone):
         left_out = frozenset() if certain else _ADDRESSES
     return [each for each in identities if each.type not in left_out]
 
@@ -149,7 +151,7 @@ class _Subject:
         known = [*identities]
         accounts = [each for each in known if each.type is IdentityType.ACCOUNT_ID]
         return cls(
-            frozenset((i.type, i.value) for i in known if i.type in OWN and i.valid_to is None),
+            frozenset((i.type, i.value) for i in known if i.type in PERSONAL_TYPES and i.valid_to is None),
             frozenset((i.type, i.value) for i in accounts),
             frozenset((i.type, i.value) for i in accounts if not i.claimed),
             frozenset(i.value.casefold() for i in known if i.type is IdentityType.NAME),
@@ -159,10 +161,10 @@ class _Subject:
         """Whether a row bears an account of the subject and no other identity of theirs."""
         return not values.isdisjoint(self.accounts) and values.isdisjoint(self.own)
 
-    def recorded(self, row: Row) -> frozenset[_Value]:
+    def confirmed_accounts(self, row: PartyIdentities) -> frozenset[_Value]:
         """Returns the accounts whose own record the row is, if it also bears another identity of the subject."""
-        said = frozenset(_spelled(each for each in row if each.record))
-        return said & self.accounts if not said.isdisjoint(self.own) else frozenset()
+        values = frozenset(_spelled(each for each in row if each.is_own_record))
+        return values & self.accounts if not values.isdisjoint(self.own) else frozenset()
 
     @property
     def has_address(self) -> bool:
@@ -173,30 +175,32 @@ class _Subject:
         """Whether a row bears an account of the subject that is not only claimed."""
         return not values.isdisjoint(self.certain)
 
-    def names_another(self, row: Row) -> bool:
+    def names_other_person(self, row: PartyIdentities) -> bool:
         """Whether a row bears an e-mail address."""
         return any(kind in _ADDRESSES for kind, _ in _spelled(row))
 
-    def foreign(self, values: frozenset[_Value], distinct: frozenset[_Value], names: frozenset[str]) -> Iterable[str]:
+    def foreign_identities(
+        self, values: frozenset[_Value], distinct: frozenset[_Value], names: frozenset[str]
+    ) -> Iterable[str]:
         """Returns identities of another person in a row that only an account has found; ``distinct``: candidates."""
         if not self.has_by_account_alone(values):
             return ()
         if self.is_certain(values):
             return _among(_ADDRESSES, distinct)
-        if reached := _among(REACHED, distinct):
+        if reached := _among(CONTACT_TYPES, distinct):
             return reached
         named = _of(IdentityType.NAME, distinct)
         return named if named.isdisjoint(names) else ()
 
 
-def _values_of(row: Row) -> tuple[frozenset[_Value], frozenset[_Value]]:
+def _values_of(row: PartyIdentities) -> tuple[frozenset[_Value], frozenset[_Value]]:
     """Returns the identities of a row, and those of them that separate people: usually all."""
-    said, distinct = frozenset(_spelled(row)), [each for each in row if _separates(each)]
-    return said, said if len(distinct) == len(row) else frozenset(_spelled(distinct))
+    values, distinct = frozenset(_spelled(row)), [each for each in row if _separates(each)]
+    return values, values if len(distinct) == len(row) else frozenset(_spelled(distinct))
 
 
-def _separates(said: RowIdentity) -> bool:
-    return not said.of_one or said.type in _ADDRESSES
+def _separates(identity: RowIdentity) -> bool:
+    return not identity.account_is_one_person or identity.type in _ADDRESSES
 
 
 def _of(kind: IdentityType, values: Iterable[_Value]) -> frozenset[str]:
