@@ -10,13 +10,13 @@ import typer
 
 from services.cli.files import print_letters
 from services.correspondence.rendering import Renderer
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request import letter_kinds
 from services.intake.request.aggregate import Request
-from services.intake.request.closing import closing_letter, done, lifting_letter, refusal_letter
-from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField, LetterOf
+from services.intake.request.closing import closing_letter, lifting_letter, refusal_letter, work_lines
+from services.intake.request.letter_kinds import KINDS, TO_ORGANISATIONS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
-from services.intake.request.messages.answer import standing
+from services.intake.request.messages.answer import status_sentences
 from shared.domain import reference
 from shared.domain.notices import NoticeFacts, Reader
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
@@ -41,7 +41,7 @@ def preview(
     """Print a letter as it would read, about an invented request: for who signs the words off."""
     if lang not in LANGUAGES:
         raise typer.BadParameter(f"no such language; the languages are {', '.join(LANGUAGES)}")
-    known = Letters()
+    known = LetterFacts()
     renderer = Renderer(known.policy)
     named = [name for name, (of, _) in samples(known).items() if kind in {"all", name, of}]
     if not named:
@@ -81,11 +81,11 @@ _NAMED: Final = frozenset({"answer", "update", "extension", "last_notice", "forw
 """Letters to a requester who is identified."""
 
 
-def sample(known: Letters, name: str, language: Language) -> NoticeFacts:
+def sample(known: LetterFacts, name: str, language: Language) -> NoticeFacts:
     """The facts of the letter of that name, to a reader who lives where that language is spoken."""
     kind, fields = samples(known)[name]
     instructed = fields.get("about") == "assisted"
-    reader = Reader(language, "Europe/Berlin", LOCALES[language][-2:], instructed, kind in TO_OTHERS)
+    reader = Reader(language, "Europe/Berlin", LOCALES[language][-2:], instructed, kind in TO_ORGANISATIONS)
     common: dict[str, LetterField] = {
         "received_on": _AT,
         "reference": reference.of(_REQUEST.request_id),
@@ -98,7 +98,7 @@ def sample(known: Letters, name: str, language: Language) -> NoticeFacts:
     return NoticeFacts(kind, reader, {**common, **fields}, _LATER, people=people)
 
 
-def samples(known: Letters) -> Mapping[str, LetterOf]:
+def samples(known: LetterFacts) -> Mapping[str, LetterOf]:
     """Every letter by its name: its kind and, where a kind is about several things, what it is about."""
     found = (*_asked(), *_answered(known), *_followed(known), *_others())
     return {f"{kind}_{fields['about']}" if fields.get("about") else kind: (kind, fields) for kind, fields in found}
@@ -107,12 +107,12 @@ def samples(known: Letters) -> Mapping[str, LetterOf]:
 def _asked() -> Iterator[LetterOf]:
     unproved = _report("cdr", TaskOutcome.NOT_SEARCHED, not_searched=Unsearched.NOT_PROVED, level="L2")
     asking: dict[str, LetterField] = {
-        "identity": letter_kinds.asked(Question.IDENTITY, _REQUEST),
-        "clarification": letter_kinds.asked(Question.CLARIFICATION, _REQUEST),
-        "proof": letter_kinds.asked(Question.IDENTITY, replace(_REQUEST, tasks=(unproved,))),
+        "identity": letter_kinds.question_wording(Question.IDENTITY, _REQUEST),
+        "clarification": letter_kinds.question_wording(Question.CLARIFICATION, _REQUEST),
+        "proof": letter_kinds.question_wording(Question.IDENTITY, replace(_REQUEST, tasks=(unproved,))),
         "meaning": "(…)",
     }
-    yield "acknowledgement", {"standing": standing(_REQUEST, _AT.date()), "code": "NBSWY3DPEB3W64TMMQQQAAAA"}
+    yield "acknowledgement", {"standing": status_sentences(_REQUEST, _AT.date()), "code": "NBSWY3DPEB3W64TMMQQQAAAA"}
     for about, question in asking.items():
         yield "question", {"about": about, "question": question}
     open_one: Mapping[str, LetterField] = {"question": asking["clarification"], "asked_on": _AT + timedelta(days=1)}
@@ -126,7 +126,7 @@ def _asked() -> Iterator[LetterOf]:
     yield "portal_news", link
 
 
-def _answered(known: Letters) -> Iterator[LetterOf]:
+def _answered(known: LetterFacts) -> Iterator[LetterOf]:
     erased = _report("crm", TaskOutcome.ERASED, found=15, changed=15, by_category={"account": 12, "ticket": 3})
     emptied = {"by_category": {"analytics_event": 40}, "anonymised": ("analytics_event",)}
     website = _report("website", TaskOutcome.ERASED, found=40, changed=40, **emptied)
@@ -151,7 +151,7 @@ def _answered(known: Letters) -> Iterator[LetterOf]:
     restricted = _report("crm", TaskOutcome.AMENDED, found=15, changed=15).model_copy(update={"operation": "restrict"})
     weighed: dict[str, LetterField] = {
         "answer": (say("answer.weighed"), say("finding.overridden")),
-        "done": done((restricted,)),
+        "done": work_lines((restricted,)),
     }
     follows = say("answer.objection_lifted", lifted_on=_LATER)
     asked = Term("asked", Right.OBJECTION)
@@ -168,7 +168,7 @@ def _kept() -> Iterator[TaskReport]:
     yield _report("customers", TaskOutcome.RETAINED, found=4, ground="active_contract", kept=contract)
 
 
-def _followed(known: Letters) -> Iterator[LetterOf]:
+def _followed(known: LetterFacts) -> Iterator[LetterOf]:
     yield "extension", {**_decided("extension", "VOLUME", "12(3)"), "new_due": date(2026, 6, 5)}
     for why in ("decided", "given_up"):
         restriction = replace(_REQUEST, right=Right.RESTRICTION)

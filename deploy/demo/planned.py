@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from services.intake.request.planned import PlannedCategory, PlannedSystem, planned
+from services.intake.request.erasure_preview import PlannedCategory, PlannedSystem, planned
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.policy import Policy
 

@@ -27,12 +27,12 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import alive, run_periodically
-from shared.storage import lease, suppression
-from shared.storage.lease import Turn, TurnLost
-from shared.storage.postgres import AGAIN, AWAY
+from shared.storage import leader_lease, suppression
+from shared.storage.leader_lease import LeaderLease, LeaderLeaseLost
+from shared.storage.postgres import RETRYABLE, UNAVAILABLE
 from shared.storage.subject_data import SubjectData
 from shared.storage.suppression import CHANNELS
-from shared.storage.systems import COUNTING, SystemState, standings
+from shared.storage.systems import REQUIRED_STATES, SystemState, read_systems
 from shared.systems.downstream import Downstream
 from shared.systems.protocols import MarketingList
 
@@ -92,11 +92,11 @@ class Returned:
     async def look(self) -> None:
         """Compares active systems that were not compared since this night began."""
         async with self._unit_of_work.pool.acquire() as connection:
-            known = await standings(connection)
+            known = await read_systems(connection)
         for system in self._systems:
             state = known[system.name].state if system.name in known else SystemState.ON
             adapter: object = system.adapter
-            if state in COUNTING and isinstance(adapter, MarketingList):
+            if state in REQUIRED_STATES and isinstance(adapter, MarketingList):
                 async with alive(LOOP, self._heartbeats):
                     await self._in_turn(system, adapter)
         await self._show()
@@ -113,16 +113,16 @@ class Returned:
     async def _in_turn(self, system: Downstream, adapter: MarketingList) -> None:
         async with self._unit_of_work.pool.acquire() as connection:
             night = night_of(self._unit_of_work.clock.now())
-            turn = await lease.take(connection, f"{LOOP}:{system.name}", _TURN)
+            turn = await leader_lease.acquire(connection, f"{LOOP}:{system.name}", _TURN)
             done = turn is None or await connection.fetchval(_COMPARED, system.name, night)
         if turn is None:
             return
         try:
             if not done:
                 await self._compare(turn, system, adapter)
-        except (Unavailable, TurnLost):
+        except (Unavailable, LeaderLeaseLost):
             return
-        except (*AWAY, *AGAIN):
+        except (*UNAVAILABLE, *RETRYABLE):
             raise
         except Exception as error:  # noqa: BLE001  # a failing system does not stop the others
             log.warning("suppression comparison failed system=%s at=%s", system.name, telemetry.where(error))
@@ -131,7 +131,7 @@ class Returned:
             async with self._unit_of_work.pool.acquire() as connection:
                 await turn.release(connection)
 
-    async def _compare(self, turn: Turn, system: Downstream, adapter: MarketingList) -> None:
+    async def _compare(self, turn: LeaderLease, system: Downstream, adapter: MarketingList) -> None:
         pages = aiter(adapter.would_get_marketing())
         page = await anext(pages, None)  # repairs in an unavailable system stay open
         async with self._unit_of_work.begin() as tx:

@@ -20,7 +20,7 @@ from shared.domain.user_events import FILE_SOURCE
 from shared.runtime.settings import VaultSettings, WorkSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connected
-from shared.storage.register import Filled, TooMuchLost, announce, fill
+from shared.storage.register import FillResult, TooMuchLost, announce, fill
 from shared.systems.registry import Downstreams, Wiring
 
 assignments = typer.Typer(help="The register of assignments: whose a number was, and when.")
@@ -121,7 +121,7 @@ async def _read() -> tuple[str, Sequence[AssignedNumber]]:
 
 async def _fill(
     source: str, namespace: str, rows: Sequence[AssignedNumber], read_at: datetime, *, accept_losses: bool
-) -> Filled:
+) -> FillResult:
     keys, believed = keyring.load(VaultSettings().keyring), None if accept_losses else assignments_policy().readings
     async with connected(PostgresSettings().dsn) as connection:
         try:
@@ -132,7 +132,7 @@ async def _fill(
     return filled
 
 
-def _print(filled: Filled, *, as_json: bool) -> None:
+def _print(filled: FillResult, *, as_json: bool) -> None:
     if as_json:
         typer.echo(orjson.dumps({"learned": filled.learned, "ended": filled.ended, "undated": filled.undated}))
     else:

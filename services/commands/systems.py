@@ -20,7 +20,7 @@ from shared.messaging.rights import Acl, Teams
 from shared.runtime.settings import KafkaSettings, WorkSettings
 from shared.storage import systems
 from shared.storage.postgres import PostgresSettings, connected
-from shared.storage.systems import Finding
+from shared.storage.systems import ObservedFinding
 from shared.systems.bus.settings import BusSettings
 from shared.systems.check import check
 from shared.systems.commands import AsJson, downstreams
@@ -96,13 +96,13 @@ def _path(file: Path | None) -> Path:
 async def _list(dsn: str) -> dict[str, Any]:
     async with connected(dsn) as connection:
         listed = {}
-        for name, system in (await systems.standings(connection)).items():
+        for name, system in (await systems.read_systems(connection)).items():
             found = sum(bool(each.found) for each in await systems.findings(connection, name))
             listed[name] = {**systems.as_json(system), "found": found}
         return listed
 
 
-async def _on(name: str, path: Path, *, file_only: bool) -> Sequence[Finding]:
+async def _on(name: str, path: Path, *, file_only: bool) -> Sequence[ObservedFinding]:
     wiring = Wiring.of_command()
     loaded = Downstreams.load(path, wiring)
     fingerprint = loaded.get(name).fingerprint

@@ -11,18 +11,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.console import inbox
-from services.console.console import Console, Link, Person, Works, person_of, spelled
+from services.console.console import Console, ConsoleContext, NavigationLink, StaffMember, person_of, spelled
 from services.console.decision import Decision, decide
 from services.console.form import fields_of, form_of, policy_choices, stated
-from services.console.roles import WORDS, Power
+from services.console.roles import WORDS, StaffPower
 from services.intake.access.auth import Caller
-from services.intake.actions import approvals, performing
+from services.intake.actions import approvals, execution
 from services.intake.actions import kind as offering
-from services.intake.actions.action import TEXTS, Action, Held, settled
+from services.intake.actions.action import TEXTS, Action, ActionContext, await_if_needed
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.correspondence import CONFIRM
-from services.intake.actions.kind import Kind
-from services.intake.actions.performing import Basis, Done
+from services.intake.actions.execution import Done, SeenVersion
+from services.intake.actions.kind import ResourceKind
 from services.intake.actions.registry import KINDS
 from services.intake.api.dependencies import Services
 from services.intake.core.errors import Forbidden, NotFound
@@ -30,7 +30,7 @@ from services.intake.incidents import record
 from services.intake.incidents.incident import IncidentFound
 from services.intake.request.aggregate import Request
 from services.intake.reviews.holds import HoldPlaced
-from services.intake.submission.entered import EnteredByHand, enter
+from services.intake.submission.manual_entry import EnteredByHand, enter
 from services.web.site import Handler, Visit
 from shared.domain import reference
 from shared.domain.holds import hold_policy
@@ -59,20 +59,20 @@ class New:
     do: Callable[[Services, Caller, Any], Awaitable[str]]
 
 
-async def _request(services: Services, caller: Caller, said: EnteredByHand) -> str:
-    stored = await enter(services.unit_of_work, services.submissions, said, caller)
+async def _request(services: Services, caller: Caller, body: EnteredByHand) -> str:
+    stored = await enter(services.unit_of_work, services.submissions, body, caller)
     return f"/requests/{stored[0].request_id}"
 
 
-async def _hold(services: Services, caller: Caller, said: HoldPlaced) -> str:
+async def _hold(services: Services, caller: Caller, body: HoldPlaced) -> str:
     async with services.unit_of_work.begin() as tx:
-        await services.use_cases.holds.place(tx, said, caller)
+        await services.use_cases.holds.place(tx, body, caller)
     return "/holds"
 
 
-async def _incident(services: Services, caller: Caller, said: IncidentFound) -> str:
+async def _incident(services: Services, caller: Caller, body: IncidentFound) -> str:
     async with services.unit_of_work.begin() as tx:
-        return f"/incidents/{(await record.enter(tx, said, caller)).incident_id}"
+        return f"/incidents/{(await record.enter(tx, body, caller)).incident_id}"
 
 
 NEW_REQUEST: Final = New("/new", "requests/create", "A letter, a mail or a call", "/", EnteredByHand, _request)
@@ -84,16 +84,16 @@ NEW_INCIDENT: Final = New(
 
 def routes(console: Console) -> list[BaseRoute]:
     """Returns a page for each thing that is entered, for each action, and for each approval."""
-    pages = Actions(console.works)
+    pages = Actions(console.context)
     return [
         *(
-            console.private(each.path, pages.entering(each), Power.HANDLE, sends=True)
+            console.private(each.path, pages.entering(each), StaffPower.HANDLE, sends=True)
             for each in (NEW_REQUEST, NEW_HOLD, NEW_INCIDENT)
         ),
-        console.private("/requests/{request_id:uuid}/decide/{action}", pages.act, Power.SEE, sends=True),
-        console.private("/approvals/{approval_id:uuid}/{word:str}", pages.decide, Power.SEE, sends=True),
+        console.private("/requests/{request_id:uuid}/decide/{action}", pages.act, StaffPower.SEE, sends=True),
+        console.private("/approvals/{approval_id:uuid}/{word:str}", pages.decide, StaffPower.SEE, sends=True),
         *(
-            console.private(f"/{kind.name}/{{key}}/{{action}}", pages.act_on(kind), Power.SEE, sends=True)
+            console.private(f"/{kind.name}/{{key}}/{{action}}", pages.act_on(kind), StaffPower.SEE, sends=True)
             for kind in KINDS.values()
             if kind.name != REQUESTS
         ),
@@ -104,13 +104,13 @@ def routes(console: Console) -> list[BaseRoute]:
 class Actions:
     """The pages of actions."""
 
-    works: Works
+    context: ConsoleContext
 
     def entering(self, new: New) -> Handler:
         """Returns the page that enters something new."""
 
         async def page(visit: Visit) -> Response:
-            choices = policy_choices(self.works)
+            choices = policy_choices(self.context)
             if new is NEW_HOLD:
                 choices = {**choices, "reason": [*hold_policy().reasons.items()]}
             decision = Decision(
@@ -118,21 +118,21 @@ class Actions:
                 about=new.about,
                 back=new.back,
                 effects=TEXTS[new.of].effects,
-                do=lambda services, _, said: new.do(services, person_of(visit).caller, said),
+                do=lambda services, _, body: new.do(services, person_of(visit).caller, body),
                 body=new.body,
                 asks=fields_of(new.body.model_json_schema(), choices),
             )
-            return await decide(self.works, visit, decision)
+            return await decide(self.context, visit, decision)
 
         return page
 
     async def act(self, visit: Visit) -> Response:
         """Shows what an action on a request asks and will do; then it is done, or proposed."""
         request_id = visit.request.path_params["request_id"]
-        request = await self.works.services.use_cases.read(request_id, person_of(visit).caller)
+        request = await self.context.services.use_cases.read(request_id, person_of(visit).caller)
         return await self._act(visit, KINDS[REQUESTS], str(request.request_id), request)
 
-    def act_on(self, kind: Kind) -> Handler:
+    def act_on(self, kind: ResourceKind) -> Handler:
         """Returns the same page for another kind of thing."""
 
         async def act(visit: Visit) -> Response:
@@ -140,49 +140,51 @@ class Actions:
 
         return act
 
-    async def _act(self, visit: Visit, kind: Kind, key: str, request: Request | None = None) -> Response:
-        person, means = person_of(visit), self.works.services.use_cases
+    async def _act(self, visit: Visit, kind: ResourceKind, key: str, request: Request | None = None) -> Response:
+        person, means = person_of(visit), self.context.services.use_cases
         action = kind.action(visit.request.path_params["action"], person.caller)
-        _must(person, Power(action.power))
-        held, offered, reads = await offering.offer(means, kind, key, action, person.caller, reading=not visit.sent)
-        approves = person.may(Power(action.approving))
+        _must(person, StaffPower(action.power))
+        target, offered, reads = await offering.describe_offer(
+            means, kind, key, action, person.caller, reading=not visit.sent
+        )
+        approves = person.may(StaffPower(action.approving))
 
         async def do(services: Services, version: str, said: BaseModel | None) -> Done | str:
-            basis, body = Basis(key, version, person.caller, kind.name), said or action.body()
-            done = await performing.act(services.use_cases, kind, action, basis, body, approves=approves)
+            basis, body = SeenVersion(key, version, person.caller, kind.name), said or action.body()
+            done = await execution.act(services.use_cases, kind, action, basis, body, approves=approves)
             return f"/requests/{done.requests[0]}" if done.requests else done
 
         decision = replace(
-            _about(Decision(action.title, "", "", offered.effects, do), kind, held, request),
+            _about(Decision(action.title, "", "", offered.effects, do), kind, target, request),
             body=action.body,
-            asks=fields_of(offered.body_schema, policy_choices(self.works)),
+            asks=fields_of(offered.body_schema, policy_choices(self.context)),
             reads=reads,
             possible=offered.possible,
             irreversible=action.final,
         )
-        if known := action.known(held):
-            decision = replace(decision, known=form_of(self.works, known))
+        if known := action.known(target):
+            decision = replace(decision, known=form_of(self.context, known))
         if action is CONFIRM and not visit.sent:
-            title, facts, filled = await inbox.proposed(self.works, visit)
+            title, facts, filled = await inbox.proposed(self.context, visit)
             decision = replace(decision, about=title or decision.about, facts=facts, known=filled)
-        return await decide(self.works, visit, decision)
+        return await decide(self.context, visit, decision)
 
     async def decide(self, visit: Visit) -> Response:
         """Shows what was proposed; then it is approved, or rejected."""
-        person, means = person_of(visit), self.works.services.use_cases
+        person, means = person_of(visit), self.context.services.use_cases
         word, approval_id = visit.request.path_params["word"], visit.request.path_params["approval_id"]
         if word not in {"approve", "reject"}:
             raise NotFound("a proposal is approved or rejected")
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
+        async with self.context.services.unit_of_work.pool.acquire() as connection:
             found = await approvals.read(connection, approval_id)
         kind = KINDS[found.kind]
         action = kind.actions[found.action]
         if found.proposed_by != person.holder or word == "approve":
-            _must(person, Power(action.approving))
-        held, _, said, offered, reads = await performing.read(
+            _must(person, StaffPower(action.approving))
+        target, _, body, offered, reads = await execution.read(
             means, KINDS, approval_id, person.caller, noted=not visit.sent
         )
-        take = performing.approve if word == "approve" else performing.reject
+        take = execution.approve if word == "approve" else execution.reject
 
         async def do(services: Services, _: str, __: object) -> Done:
             return await take(services.use_cases, KINDS, approval_id, person.caller)
@@ -192,28 +194,32 @@ class Actions:
         is_request = found.kind == REQUESTS
         request = await means.read(UUID(found.subject), person.caller) if is_request else None
         decision = replace(
-            _about(Decision(title, "", "", effects, do), kind, held, request),
-            reads=[("Proposed by", found.proposed_by), *stated(self.works, said), *reads],
+            _about(Decision(title, "", "", effects, do), kind, target, request),
+            reads=[("Proposed by", found.proposed_by), *stated(self.context, body), *reads],
             possible=found.state == "proposed",
             irreversible=action.final and word == "approve",
         )
-        return await decide(self.works, visit, decision)
+        return await decide(self.context, visit, decision)
 
 
-async def offered(works: Works, kind: str, rows: Iterable[tuple[object, Any]], person: Person) -> list[list[Link]]:
+async def offered(
+    context: ConsoleContext, kind: str, rows: Iterable[tuple[object, Any]], person: StaffMember
+) -> list[list[NavigationLink]]:
     """Returns what the person can decide about each row of a list, proposals first; each row comes with its ID."""
-    means, actions = works.services.use_cases, KINDS[kind].actions
-    mine = [each for each in actions.values() if person.may(Power(each.power))]
-    found = list[list[Link]]()
+    means, actions = context.services.use_cases, KINDS[kind].actions
+    own = [each for each in actions.values() if person.may(StaffPower(each.power))]
+    found = list[list[NavigationLink]]()
     async with means.unit_of_work.begin() as tx:
-        proposed = defaultdict[str, list[Link]](list)
+        proposed = defaultdict[str, list[NavigationLink]](list)
         for each in await approvals.waiting(tx.connection, kind):
             proposed[each.subject] += links(each, actions[each.action], person)
         for key, row in rows:
-            held = Held(tx, means, person.caller, str(key), row, "")
-            possible = [each for each in mine if await settled(each.may(held))]
+            target = ActionContext(tx, means, person.caller, str(key), row, "")
+            possible = [each for each in own if await await_if_needed(each.may(target))]
             path = f"/{kind}/{key}"
-            found.append([*proposed[str(key)], *(Link(f"{path}/{each.name}", each.title) for each in possible)])
+            found.append(
+                [*proposed[str(key)], *(NavigationLink(f"{path}/{each.name}", each.title) for each in possible)]
+            )
     return found
 
 
@@ -222,32 +228,32 @@ def in_words(found: Proposal) -> str:
     return ", ".join(spelled(each) for each in found.shown.values() if isinstance(each, str)) or "–"
 
 
-def links(found: Proposal, action: Action, person: Person) -> Sequence[Link]:
+def links(found: Proposal, action: Action, person: StaffMember) -> Sequence[NavigationLink]:
     """Returns what the person can decide about a proposal."""
     path = f"/approvals/{found.approval_id}"
     if found.proposed_by == person.holder:
-        return [Link(f"{path}/reject", "Withdraw it")]
-    if not person.may(Power(action.approving)):
+        return [NavigationLink(f"{path}/reject", "Withdraw it")]
+    if not person.may(StaffPower(action.approving)):
         return ()
-    return [Link(f"{path}/approve", "Look, and approve"), Link(f"{path}/reject", "Reject")]
+    return [NavigationLink(f"{path}/approve", "Look, and approve"), NavigationLink(f"{path}/reject", "Reject")]
 
 
-def _about(decision: Decision, kind: Kind, held: Held, request: Request | None) -> Decision:
+def _about(decision: Decision, kind: ResourceKind, target: ActionContext, request: Request | None) -> Decision:
     """Adds the thing that is decided about, and the page to return to."""
     if request is None:
-        facts = [("State", spelled(kind.stands(held)))]
-        back = f"/{kind.name}/{held.key}" if kind.name in OWN_PAGE else _LISTS.get(kind.name, "/stopped")
-        return replace(decision, about=kind.titled(held), back=back, facts=facts, version=held.version)
+        facts = [("State", spelled(kind.state_of(target)))]
+        back = f"/{kind.name}/{target.key}" if kind.name in OWN_PAGE else _LISTS.get(kind.name, "/stopped")
+        return replace(decision, about=kind.title_of(target), back=back, facts=facts, version=target.version)
     return replace(
         decision,
         about=f"{spelled(request.right)}, due {request.due_on}",
         back=f"/requests/{request.request_id}",
         facts=[("Request", reference.of(request.request_id)), ("State", spelled(request.state))],
-        version=held.version,
+        version=target.version,
         request_id=request.request_id,
     )
 
 
-def _must(person: Person, power: Power) -> None:
+def _must(person: StaffMember, power: StaffPower) -> None:
     if not person.may(power):
         raise Forbidden(f"none of your roles ({', '.join(person.roles)}) may {WORDS[power]}")

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from services.console import roles
 from services.console.provider import Provider
-from services.console.roles import Power, Role
+from services.console.roles import Role, StaffPower
 from services.console.settings import ConsoleSettings
 from services.intake.access import auth
 from services.intake.access.auth import Caller
@@ -28,23 +28,23 @@ from services.web.pages import Pages
 from services.web.sessions import Session, Sessions
 from services.web.site import FormExpired, Handler, Site, Visit, written_in
 from shared.domain import reference
-from shared.storage.postgres import AWAY
+from shared.storage.postgres import UNAVAILABLE
 
 BASE: Final = "/console"
 _TEMPLATES = Path(__file__).parent / "templates"
 _OF_THE_API = re.compile(r"\s*\((?:GET|POST|action) [^)]*\)")
-NAVIGATION: Final[Sequence[tuple[str, Sequence[tuple[str, str, Power]]]]] = (
-    ("Worklist", (("/", "Worklist", Power.SEE), ("/new", "New request", Power.HANDLE))),
-    ("Approvals", (("/approvals", "Approvals", Power.SEE),)),
-    ("Mail", (("/mail", "Mail", Power.READ),)),
-    ("Systems", (("/systems", "Systems", Power.SEE), ("/stopped", "Blocked", Power.SEE))),
+NAVIGATION: Final[Sequence[tuple[str, Sequence[tuple[str, str, StaffPower]]]]] = (
+    ("Worklist", (("/", "Worklist", StaffPower.SEE), ("/new", "New request", StaffPower.HANDLE))),
+    ("Approvals", (("/approvals", "Approvals", StaffPower.SEE),)),
+    ("Mail", (("/mail", "Mail", StaffPower.READ),)),
+    ("Systems", (("/systems", "Systems", StaffPower.SEE), ("/stopped", "Blocked", StaffPower.SEE))),
     (
         "Reports",
         (
-            ("/sla", "SLA", Power.SEE),
-            ("/incidents", "Incidents", Power.SEE),
-            ("/holds", "Legal holds", Power.SEE),
-            ("/post", "Letters", Power.READ),
+            ("/sla", "SLA", StaffPower.SEE),
+            ("/incidents", "Incidents", StaffPower.SEE),
+            ("/holds", "Legal holds", StaffPower.SEE),
+            ("/post", "Letters", StaffPower.READ),
         ),
     ),
 )
@@ -52,7 +52,7 @@ NAVIGATION: Final[Sequence[tuple[str, Sequence[tuple[str, str, Power]]]]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class NavigationLink:
     """A link to a page of the console, and its words."""
 
     path: str
@@ -60,7 +60,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Works:
+class ConsoleContext:
     """The use cases of the API, the settings, and the identity provider."""
 
     services: Services
@@ -74,7 +74,7 @@ class Works:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class StaffMember:
     """The person who has signed in."""
 
     holder: str
@@ -82,48 +82,48 @@ class Person:
     roles: Sequence[Role]
 
     @property
-    def powers(self) -> frozenset[Power]:
+    def powers(self) -> frozenset[StaffPower]:
         """Returns what their roles permit."""
         return roles.powers(self.roles)
 
     @property
     def caller(self) -> Caller:
         """Returns the caller of the use cases."""
-        return auth.signed_in(self.holder, roles.granted(self.roles))
+        return auth.staff_caller(self.holder, roles.granted(self.roles))
 
-    def may(self, power: Power) -> bool:
+    def may(self, power: StaffPower) -> bool:
         """Returns whether one of their roles has that power."""
         return power in self.powers
 
 
-def signed_in(session: Session) -> Person | None:
+def signed_in(session: Session) -> StaffMember | None:
     """Returns the person of a session; None before the sign-in."""
     if session.principal is None:
         return None
     listed = session.data.get("roles")
     known = [Role(str(each)) for each in listed] if isinstance(listed, list) else []
-    return Person(session.principal, str(session.data.get("name", session.principal)), known)
+    return StaffMember(session.principal, str(session.data.get("name", session.principal)), known)
 
 
-def person_of(visit: Visit) -> Person:
+def person_of(visit: Visit) -> StaffMember:
     """Returns the signed-in person; every page except those of the sign-in has one."""
-    person: Person = visit.request.state.person
+    person: StaffMember = visit.request.state.person
     return person
 
 
 class Console(Site):
     """The site of the console; ``powers``: of each page the power that it needs, by path."""
 
-    def __init__(self, works: Works) -> None:
-        self.works = works
-        self.powers: dict[str, Power] = {}
-        settings = works.settings
+    def __init__(self, context: ConsoleContext) -> None:
+        self.context = context
+        self.powers: dict[str, StaffPower] = {}
+        settings = context.settings
         idle, longest = timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.session_hours)
-        sessions = Sessions(works.services.unit_of_work, "console", idle, longest)
+        sessions = Sessions(context.services.unit_of_work, "console", idle, longest)
         # Lax: the way back from the provider, and links in tickets, come from other sites.
         super().__init__(BASE, settings.url, Pages(_TEMPLATES), sessions, "lax")
 
-    def private(self, path: str, handler: Handler, power: Power, *, sends: bool = False) -> Route:
+    def private(self, path: str, handler: Handler, power: StaffPower, *, sends: bool = False) -> Route:
         """Returns a page for people with that power; others sign in first and then return to it."""
 
         async def for_the_signed_in(visit: Visit) -> Response:
@@ -147,7 +147,7 @@ class Console(Site):
     def facts(self, request: Request) -> dict[str, Any]:
         """Returns what every template may name."""
         person = getattr(request.state, "person", None)
-        policy = self.works.services.processing
+        policy = self.context.services.processing
         here = request.url.path.removeprefix(self.base)
         return {
             "words": {
@@ -161,11 +161,11 @@ class Console(Site):
             "home": f"{self.base}/",
             "site_class": "console",
             "person": person,
-            "may": (lambda power: person is not None and person.may(Power(power))),
+            "may": (lambda power: person is not None and person.may(StaffPower(power))),
             "navigation": _navigation(person, here),
             "here": here,
             "officer": policy.officer.of(None),
-            "at": partial(shown, zone=self.works.zone),
+            "at": partial(shown, zone=self.context.zone),
             "zone": policy.controller.zone,
             "spell": spelled,
             "reference": reference.of,
@@ -184,7 +184,7 @@ class Console(Site):
         return response
 
 
-def _navigation(person: Person | None, here: str) -> Sequence[tuple[str, str, bool, Sequence[tuple[str, str]]]]:
+def _navigation(person: StaffMember | None, here: str) -> Sequence[tuple[str, str, bool, Sequence[tuple[str, str]]]]:
     """Returns each place as its path, its word, whether it is the current one, and the pages in it."""
     found = list[tuple[str, str, bool, Sequence[tuple[str, str]]]]()
     for place, pages in NAVIGATION:
@@ -200,9 +200,9 @@ def shown(at: datetime | None, zone: ZoneInfo) -> str:
     return at.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z") if at else ""
 
 
-def local(works: Works, at: datetime | None) -> str:
+def local(context: ConsoleContext, at: datetime | None) -> str:
     """Returns an instant in the zone of the controller."""
-    return shown(at, works.zone)
+    return shown(at, context.zone)
 
 
 def spelled(word: object) -> str:
@@ -232,7 +232,7 @@ _TITLES: Mapping[type[Exception], str] = {
 
 
 def _explained(status: int, error: Exception) -> tuple[str, str]:
-    if isinstance(error, AWAY):
+    if isinstance(error, UNAVAILABLE):
         return "The database does not answer", "Nothing was done. Try again in a moment."
     if isinstance(error, HTTPException):
         return _TITLES[errors.NotFound], "Check the address, or use the worklist."

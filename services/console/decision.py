@@ -10,17 +10,17 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.console import form
-from services.console.console import Person, Works, in_pages, person_of
-from services.console.form import Asked
-from services.console.roles import WORDS, Power
-from services.intake.actions.performing import Done
+from services.console.console import ConsoleContext, StaffMember, in_pages, person_of
+from services.console.form import FormField
+from services.console.roles import WORDS, StaffPower
+from services.intake.actions.execution import Done
 from services.intake.api import case_sheet
 from services.intake.api.dependencies import Services
 from services.intake.core import errors
 from services.web.forms import Form, FormError
 from services.web.site import Visit
 from shared.domain.errors import DsrError, Shredded
-from shared.storage.postgres import AWAY
+from shared.storage.postgres import UNAVAILABLE
 
 _MOVED: Final = (
     "It has changed since you opened this page. Look at it in another window; your entries are kept here and take"
@@ -50,7 +50,7 @@ class Decision:
     effects: Sequence[str]
     do: Do
     body: type[BaseModel] | None = None
-    asks: Sequence[Asked] = ()
+    asks: Sequence[FormField] = ()
     known: Form = field(default_factory=Form)
     facts: Sequence[tuple[str, str]] = ()
     reads: Sequence[tuple[str, str]] = ()
@@ -60,7 +60,7 @@ class Decision:
     irreversible: bool = False
 
 
-async def decide(works: Works, visit: Visit, decision: Decision) -> Response:
+async def decide(context: ConsoleContext, visit: Visit, decision: Decision) -> Response:
     """Asks, rehearses, shows what will be done, and does it once that is confirmed."""
     if not visit.sent and not decision.possible:
         raise errors.NotFound(f"as it stands now this cannot be decided: {decision.title.lower()}")
@@ -69,21 +69,21 @@ async def decide(works: Works, visit: Visit, decision: Decision) -> Response:
     wrong: Sequence[FormError] = ()
     if visit.sent:
         version = _version(visit)
-        body, wrong = form.read(decision.body, asks, visit.form, works.zone)
+        body, wrong = form.read(decision.body, asks, visit.form, context.zone)
     asking = bool(asks) and (not visit.sent or bool(wrong) or step == "change")
     if not asking:
         try:
             if visit.sent and step == "confirm":
-                done = await decision.do(works.services, version, body)
+                done = await decision.do(context.services, version, body)
                 waits = isinstance(done, Done) and done.approval_id
                 visit.session.data["noted"] = f"{decision.title}{_WAITS if waits else ''}"
                 return visit.go(done if isinstance(done, str) else decision.back)
-            await decision.do(works.services.rehearsed(), version, body)
+            await decision.do(context.services.dry_run(), version, body)
         except DsrError as error:
             fault = _fault(decision, version, error)
             wrong, asking = [fault], bool(asks)
             version = decision.version if fault.text == _MOVED else version
-    sheet = await opened(works, person_of(visit), decision.request_id) if decision.request_id else CLOSED
+    sheet = await opened(context, person_of(visit), decision.request_id) if decision.request_id else CLOSED
     return visit.page(
         "decide.html",
         wrong,
@@ -97,11 +97,11 @@ async def decide(works: Works, visit: Visit, decision: Decision) -> Response:
     )
 
 
-async def opened(works: Works, person: Person, request_id: UUID) -> Mapping[str, object]:
+async def opened(context: ConsoleContext, person: StaffMember, request_id: UUID) -> Mapping[str, object]:
     """Returns the case sheet of a request, or why it cannot be read; the opening is on record."""
-    if not person.may(Power.READ):
-        return {**CLOSED, "no_sheet": f"None of your roles may {WORDS[Power.READ]}."}
-    unit_of_work, mail = works.services.unit_of_work, works.services.use_cases.mail
+    if not person.may(StaffPower.READ):
+        return {**CLOSED, "no_sheet": f"None of your roles may {WORDS[StaffPower.READ]}."}
+    unit_of_work, mail = context.services.unit_of_work, context.services.use_cases.mail
     try:
         return {**CLOSED, "sheet": await case_sheet.read(unit_of_work, mail, request_id, person.caller)}
     except Shredded as gone:
@@ -115,7 +115,7 @@ def _fault(decision: Decision, version: str, error: DsrError) -> FormError:
         if not asks or decision.version == version or not decision.possible:
             raise error
         return FormError(asks[0].name, _MOVED)
-    if isinstance(error, (*_ELSEWHERE, *AWAY)):
+    if isinstance(error, (*_ELSEWHERE, *UNAVAILABLE)):
         raise error
     place = str(getattr(error, "field", None) or "").split(".")
     asked = next((each for each in asks if each.names(place)), next(iter(asks), None))
@@ -130,7 +130,7 @@ def _version(visit: Visit) -> str:
     return said
 
 
-def _said(visit: Visit, asked: Asked) -> list[str]:
+def _said(visit: Visit, asked: FormField) -> list[str]:
     """Returns what was chosen or written, as the page shows it."""
     words = dict(asked.options)
     return [words.get(each, each) for each in visit.form.all(asked.name) if each]

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from babel import Locale
 from pydantic import BaseModel, ValidationError
 
-from services.console.console import Works, local, spelled
-from services.intake.actions.action import plain
+from services.console.console import ConsoleContext, local, spelled
+from services.intake.actions.action import plain_options
 from services.web.forms import Form, FormError
 from shared.domain import wording
 from shared.domain.wording import Language
@@ -49,7 +49,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FormField:
     """A field of a form, by its name in the body."""
 
     name: str
@@ -58,67 +58,67 @@ class Asked:
     hint: str = ""
     options: Options = ()
 
-    def read(self, said: str) -> object:
+    def read(self, values: str) -> object:
         """Returns what a field says, as the body takes it; None for an empty field."""
         if self.kind == "check":
-            return said == "yes"
-        if not said:
+            return values == "yes"
+        if not values:
             return None
         if self.kind in {"lines", "numbers"}:
-            lines = [line.strip() for line in said.split("\n") if line.strip()]
+            lines = [line.strip() for line in values.split("\n") if line.strip()]
             return [{"number": each} for each in lines] if self.kind == "numbers" else lines
         if self.kind == "number":
-            return int(said) if said.isascii() and said.isdecimal() else said
-        return said
+            return int(values) if values.isascii() and values.isdecimal() else values
+        return values
 
     def names(self, place: Sequence[str]) -> bool:
         """Returns whether the field is the one at that place of the body."""
         return [*place][: self.name.count(".") + 1] == self.name.split(".")
 
 
-def fields_of(document: Mapping[str, Any], choices: Mapping[str, Options]) -> Sequence[Asked]:
+def fields_of(document: Mapping[str, Any], choices: Mapping[str, Options]) -> Sequence[FormField]:
     """Makes the fields for the JSON Schema of a body; ``choices``: the options of fields that the policy names."""
     properties = document.get("properties", {})
-    return [each for name, said in properties.items() for each in _asked(document, name, said, choices)]
+    return [each for name, field_schema in properties.items() for each in _asked(document, name, field_schema, choices)]
 
 
-def policy_choices(works: Works) -> Mapping[str, Options]:
+def policy_choices(context: ConsoleContext) -> Mapping[str, Options]:
     """Returns the categories and the purposes of the policy, as options."""
     return {
-        "categories": plain(*sorted(works.services.processing.categories)),
-        "purposes": plain(*sorted(works.services.unit_of_work.policy.consents)),
+        "categories": plain_options(*sorted(context.services.processing.categories)),
+        "purposes": plain_options(*sorted(context.services.unit_of_work.policy.consents)),
     }
 
 
-def stated(works: Works, said: BaseModel) -> Sequence[tuple[str, str]]:
+def stated(context: ConsoleContext, body: BaseModel) -> Sequence[tuple[str, str]]:
     """Returns what was entered, with the title of each field; fields without a value are left out."""
-    named = ((info.title or name, getattr(said, name)) for name, info in type(said).model_fields.items())
-    return [(title, _words(works, value)) for title, value in named if value not in (None, (), {})]
+    named = ((info.title or name, getattr(body, name)) for name, info in type(body).model_fields.items())
+    return [(title, _words(context, value)) for title, value in named if value not in (None, (), {})]
 
 
-def form_of(works: Works, said: BaseModel) -> Form:
+def form_of(context: ConsoleContext, body: BaseModel) -> Form:
     """Fills the fields of a form with what a body says."""
-    zone = works.zone
-    fields = {name: f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for name, at in said if isinstance(at, datetime)}
-    filled = {**said.model_dump(mode="json"), **fields}.items()
+    zone = context.zone
+    fields = {name: f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for name, at in body if isinstance(at, datetime)}
+    filled = {**body.model_dump(mode="json"), **fields}.items()
     return Form({name: value if isinstance(value, list) else [str(value)] for name, value in filled})
 
 
 def read(
-    body: type[BaseModel] | None, asks: Sequence[Asked], form: Form, zone: ZoneInfo
+    body: type[BaseModel] | None, asks: Sequence[FormField], form: Form, zone: ZoneInfo
 ) -> tuple[BaseModel | None, Sequence[FormError]]:
     """Reads the body from a form, or what is wrong with each field."""
     if body is None:
         return None, ()
-    said: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for asked in asks:
         value = form.all(asked.name) if asked.kind == "choices" else asked.read(form.get(asked.name))
         if asked.kind == "moment" and isinstance(value, str):
             value = _moment(value, zone)
         if value not in (None, (), []):
-            _put(said, asked.name, value)
+            _put(values, asked.name, value)
     try:
-        return body.model_validate(said), ()
+        return body.model_validate(values), ()
     except ValidationError as error:
         faults = [_fault(asks, each) for each in error.errors(include_url=False, include_input=False)]
         return None, list(dict.fromkeys(faults))
@@ -134,16 +134,16 @@ def _moment(text: str, zone: ZoneInfo) -> str:
     return text
 
 
-def _put(said: dict[str, Any], name: str, value: object) -> None:
+def _put(values: dict[str, Any], name: str, value: object) -> None:
     *inner, last = name.split(".")
     for each in inner:
-        said = said.setdefault(each, {})
-    said[last] = value
+        values = values.setdefault(each, {})
+    values[last] = value
 
 
-def _fault(asks: Sequence[Asked], error: Mapping[str, Any]) -> FormError:
+def _fault(asks: Sequence[FormField], error: Mapping[str, Any]) -> FormError:
     place = [str(each) for each in error["loc"]]
-    asked = next((each for each in asks if each.names(place)), next(iter(asks), Asked("confirm", "Form")))
+    asked = next((each for each in asks if each.names(place)), next(iter(asks), FormField("confirm", "Form")))
     kind = str(error["type"])
     if kind in _EMPTY:
         return FormError(asked.name, f"{asked.label}: this is needed")
@@ -153,13 +153,13 @@ def _fault(asks: Sequence[Asked], error: Mapping[str, Any]) -> FormError:
 
 
 def _asked(
-    document: Mapping[str, Any], name: str, said: Mapping[str, Any], choices: Mapping[str, Options]
-) -> Sequence[Asked]:
-    schema = _resolved(document, said)
+    document: Mapping[str, Any], name: str, field_schema: Mapping[str, Any], choices: Mapping[str, Options]
+) -> Sequence[FormField]:
+    schema = _resolved(document, field_schema)
     if "additionalProperties" in schema and "propertyNames" in schema:
         inner = _resolved(document, schema["additionalProperties"])["properties"]
         return [
-            Asked(f"{name}.{key}.{each}", f"{_LANGUAGES[key]}: {of['title'].lower()}", "area", _hint(of))
+            FormField(f"{name}.{key}.{each}", f"{_LANGUAGES[key]}: {of['title'].lower()}", "area", _hint(of))
             for key in _resolved(document, schema["propertyNames"])["enum"]
             for each, of in inner.items()
         ]
@@ -173,10 +173,10 @@ def _asked(
     label, hint = schema["title"], _hint(schema)
     options = [*_LANGUAGES.items()] if name == "language" else choices.get(name) or _options(items or schema)
     if options:
-        return [Asked(name, label, "choices" if items else "choose", hint, options)]
+        return [FormField(name, label, "choices" if items else "choose", hint, options)]
     text: Kind = "area" if schema.get("maxLength", 0) > _SHORT else "text"
     kind: Kind = "lines" if items else _KINDS.get(schema.get("format", schema["type"]), text)
-    return [Asked(name, label, "numbers" if numbers else kind, f"{hint}. One a line" if items else hint)]
+    return [FormField(name, label, "numbers" if numbers else kind, f"{hint}. One a line" if items else hint)]
 
 
 def _hint(schema: Mapping[str, Any]) -> str:
@@ -187,24 +187,24 @@ def _hint(schema: Mapping[str, Any]) -> str:
 def _options(schema: Mapping[str, Any]) -> Options:
     if "oneOf" in schema:
         return [(str(each["const"]), str(each["title"])) for each in schema["oneOf"]]
-    return plain(*schema.get("enum", ()))
+    return plain_options(*schema.get("enum", ()))
 
 
-def _resolved(document: Mapping[str, Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolved(document: Mapping[str, Any], field_schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns a schema without its references and without null."""
-    kind: Mapping[str, Any] = next((each for each in said.get("anyOf", ()) if each.get("type") != "null"), {})
-    ref = said.get("$ref", kind.get("$ref"))
-    return {**(document["$defs"][ref.rpartition("/")[2]] if ref else {}), **kind, **said}
+    kind: Mapping[str, Any] = next((each for each in field_schema.get("anyOf", ()) if each.get("type") != "null"), {})
+    ref = field_schema.get("$ref", kind.get("$ref"))
+    return {**(document["$defs"][ref.rpartition("/")[2]] if ref else {}), **kind, **field_schema}
 
 
-def _words(works: Works, value: object) -> str:
+def _words(context: ConsoleContext, value: object) -> str:
     match value:
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return local(works, value)
+            return local(context, value)
         case Mapping():
-            texts = ((key, each) for key, said in value.items() for each in said.model_dump().values())
+            texts = ((key, each) for key, words in value.items() for each in words.model_dump().values())
             return "\n".join(f"{_LANGUAGES[key]}: {text}" for key, text in texts)
         case tuple():
             return ", ".join(spelled(each) for each in value)

@@ -3,7 +3,7 @@
 from starlette.routing import BaseRoute
 
 from services.console import actions, inbox, incidents, queue, request_page, sign_in, sla_page, tables
-from services.console.console import Console, Works
+from services.console.console import Console, ConsoleContext
 from services.console.provider import Provider
 from services.console.settings import ConsoleSettings
 from services.intake.api.dependencies import Services
@@ -14,7 +14,7 @@ _PAGES = (sign_in, queue, request_page, tables, inbox, incidents, sla_page, acti
 
 def built(services: Services, settings: ConsoleSettings) -> tuple[Console, list[BaseRoute]]:
     """Returns the console and all its pages."""
-    console = Console(Works(services, settings, Provider(settings, services.unit_of_work.clock)))
+    console = Console(ConsoleContext(services, settings, Provider(settings, services.unit_of_work.clock)))
     return console, [route for each in _PAGES for route in each.routes(console)]
 
 

@@ -67,7 +67,7 @@ class _Discovered(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AuthorizationRequest:
     """The secrets of one sign-in, which the answer must match."""
 
     state: str
@@ -75,7 +75,7 @@ class Question:
     verifier: str
 
     @classmethod
-    def new(cls) -> "Question":
+    def new(cls) -> "AuthorizationRequest":
         """Creates random secrets."""
         return cls(*(secrets.token_urlsafe(32) for _ in range(3)))
 
@@ -91,7 +91,7 @@ class Provider:
         self._keys: KeySet | None = None
         self._until = 0.0
 
-    async def address(self, question: Question) -> str:
+    async def address(self, question: AuthorizationRequest) -> str:
         """Returns the address for the sign-in; raises ``ProviderAway``."""
         known = await self._discovered()
         challenge = base64.urlsafe_b64encode(hashlib.sha256(question.verifier.encode()).digest()).rstrip(b"=").decode()
@@ -110,20 +110,20 @@ class Provider:
         address = str(known.authorization_endpoint)
         return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
 
-    async def answer(self, question: Question, said: dict[str, str]) -> SignedIn:
+    async def answer(self, question: AuthorizationRequest, callback: dict[str, str]) -> SignedIn:
         """Reads who has signed in from the answer that the browser brings.
 
         Raises:
             NotSignedIn: the answer does not match, or the provider refuses the sign-in.
             ProviderAway: it does not answer.
         """
-        if not hmac.compare_digest(said.get("state", "").encode(), question.state.encode()):
+        if not hmac.compare_digest(callback.get("state", "").encode(), question.state.encode()):
             raise NotSignedIn("state: the answer does not belong to a sign-in of this browser")
-        if said.get("iss", self._settings.issuer) != self._settings.issuer:  # RFC 9207
+        if callback.get("iss", self._settings.issuer) != self._settings.issuer:  # RFC 9207
             raise NotSignedIn("iss: another provider has answered")
-        if "code" not in said:
+        if "code" not in callback:
             raise NotSignedIn("the provider refused the sign-in")
-        token = await self._exchange(said["code"], question.verifier)
+        token = await self._exchange(callback["code"], question.verifier)
         keys = await self._keys_for(token)
         return read(token, keys, self._settings, question.nonce, self._clock.now())
 
@@ -194,23 +194,23 @@ def read(token: str, keys: KeySet, settings: ConsoleSettings, nonce: str, now: d
     if len(token) > _LONGEST_TOKEN:
         raise NotSignedIn("the token of the provider is longer than any that we read")
     try:
-        said = jwt.decode(token, keys, algorithms=[*ALGORITHMS]).claims
+        claims = jwt.decode(token, keys, algorithms=[*ALGORITHMS]).claims
     except (JoseError, ValueError, TypeError, KeyError):
         raise NotSignedIn("the provider's token is signed by no key of the provider, or cannot be read") from None
-    if fault := _fault(said, settings, nonce, now.timestamp()):
+    if fault := _fault(claims, settings, nonce, now.timestamp()):
         raise NotSignedIn(fault)
-    return _who(said, settings)
+    return _signed_in_user(claims, settings)
 
 
-def _fault(said: Mapping[str, Any], settings: ConsoleSettings, nonce: str, now: float) -> str | None:
-    audience = said.get("aud")
+def _fault(claims: Mapping[str, Any], settings: ConsoleSettings, nonce: str, now: float) -> str | None:
+    audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
-    issued, expires = _seconds(said.get("iat")), _seconds(said.get("exp"))
-    azp, skew = said.get("azp"), settings.skew_seconds
+    issued, expires = _seconds(claims.get("iat")), _seconds(claims.get("exp"))
+    azp, skew = claims.get("azp"), settings.skew_seconds
     amr, acr = settings.second_factors
-    methods, context = _texts(said.get("amr")), _texts([said.get("acr")])
+    methods, context = _texts(claims.get("amr")), _texts([claims.get("acr")])
     checks = (
-        (said.get("iss") == settings.issuer, "iss: the token is of another issuer"),
+        (claims.get("iss") == settings.issuer, "iss: the token is of another issuer"),
         (settings.client_id in audiences, "aud: the token is for another client"),
         (
             azp == settings.client_id or (azp is None and len(audiences) == 1),
@@ -219,8 +219,8 @@ def _fault(said: Mapping[str, Any], settings: ConsoleSettings, nonce: str, now: 
         (issued - skew <= now, "iat: the token is of the future; set the clocks"),
         (now <= issued + _OLDEST_SECONDS + skew, "iat: the token is too old"),
         (now < expires + skew, "exp: the token has expired"),
-        (bool(nonce) and said.get("nonce") == nonce, "nonce: the token answers another sign-in"),
-        (isinstance(said.get("sub"), str) and bool(said["sub"]), "sub: the token does not say whose it is"),
+        (bool(nonce) and claims.get("nonce") == nonce, "nonce: the token answers another sign-in"),
+        (isinstance(claims.get("sub"), str) and bool(claims["sub"]), "sub: the token does not say whose it is"),
         (
             not amr.isdisjoint(methods) or not acr.isdisjoint(context),
             "amr, acr: nothing says that there was a second factor; sign in with one",
@@ -229,28 +229,28 @@ def _fault(said: Mapping[str, Any], settings: ConsoleSettings, nonce: str, now: 
     return next((fault for holds, fault in checks if not holds), None)
 
 
-def _who(said: Mapping[str, Any], settings: ConsoleSettings) -> SignedIn:
-    holder = said.get(settings.holder_claim)
+def _signed_in_user(claims: Mapping[str, Any], settings: ConsoleSettings) -> SignedIn:
+    holder = claims.get(settings.holder_claim)
     if not isinstance(holder, str) or HOLDER.fullmatch(holder) is None:
         raise NotSignedIn(
             f"{settings.holder_claim}: it must be a reference to an account, in small letters, as a.weber; it stands in"
             " the evidence"
         )
-    listed = _within(said, settings.roles_claim)
+    listed = _within(claims, settings.roles_claim)
     named = listed if isinstance(listed, list) else [listed]
     roles = tuple(role for value, role in settings.named.items() if value in named)
     if not roles:
         raise NotSignedIn(
             f"{settings.roles_claim}: it names none of {', '.join(settings.named)}: you have no role here"
         )
-    name = said.get("name")
-    return SignedIn(said["iss"], said["sub"], holder, name if isinstance(name, str) and name else holder, roles)
+    name = claims.get("name")
+    return SignedIn(claims["iss"], claims["sub"], holder, name if isinstance(name, str) and name else holder, roles)
 
 
-def _within(said: Mapping[str, Any], claim: str) -> object:
-    if claim in said:
-        return said[claim]
-    found: object = said
+def _within(claims: Mapping[str, Any], claim: str) -> object:
+    if claim in claims:
+        return claims[claim]
+    found: object = claims
     for part in claim.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return found

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, PlainValidator, ValidationError
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.console.console import Console, Works, person_of
-from services.console.roles import Power
+from services.console.console import Console, ConsoleContext, person_of
+from services.console.roles import StaffPower
 from services.intake.actions.approvals import REQUESTS
 from services.intake.actions.registry import KINDS
 from services.intake.core.errors import BadRequest
@@ -60,10 +60,10 @@ class _Query(BaseModel, extra="forbid"):
 
 def routes(console: Console) -> list[BaseRoute]:
     """Returns the worklist and its search."""
-    listed = Worklist(console.works)
+    listed = Worklist(console.context)
     return [
-        console.private("/", listed.show, Power.SEE),
-        console.private("/search", listed.search, Power.SEE, sends=True),
+        console.private("/", listed.show, StaffPower.SEE),
+        console.private("/search", listed.search, StaffPower.SEE, sends=True),
     ]
 
 
@@ -71,14 +71,14 @@ def routes(console: Console) -> list[BaseRoute]:
 class Worklist:
     """The list of requests."""
 
-    works: Works
+    context: ConsoleContext
 
     async def show(self, visit: Visit) -> Response:
         """Shows what is due next."""
         asked = visit.request.query_params
         today = self.today
         wanted = filters(asked, today)
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
+        async with self.context.services.unit_of_work.pool.acquire() as connection:
             page = await worklist.page(connection, wanted, ROWS)
             counts = await worklist.counts(connection, today, today + timedelta(days=_SOON))
         chosen = {name: value for name, value in asked.items() if name != "after" and value}
@@ -103,7 +103,7 @@ class Worklist:
         """Finds requests of a person; the search text goes into no address and no log."""
         if not visit.sent or not (text := visit.form.get("text").strip()):
             return visit.go("/")
-        async with self.works.services.unit_of_work.begin() as tx:
+        async with self.context.services.unit_of_work.begin() as tx:
             found = await lookup.search(tx, person_of(visit).caller, text)
         if len(found) == 1:
             return visit.go(f"/requests/{found[0].request_id}")
@@ -112,7 +112,7 @@ class Worklist:
     @property
     def today(self) -> date:
         """Returns today, in the zone of the controller."""
-        return self.works.services.unit_of_work.clock.now().astimezone(self.works.zone).date()
+        return self.context.services.unit_of_work.clock.now().astimezone(self.context.zone).date()
 
 
 def filters(asked: Mapping[str, str], today: date) -> Filters:

@@ -13,28 +13,28 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.console.actions import in_words, links
-from services.console.console import Console, Person, Works, person_of
+from services.console.console import Console, ConsoleContext, StaffMember, person_of
 from services.console.decision import CLOSED, opened
 from services.console.form import LANGUAGES
-from services.console.roles import ROLES, Power
-from services.intake.access.auth import LOOKS, PERSON
-from services.intake.actions import approvals, performing
+from services.console.roles import ROLES, StaffPower
+from services.intake.access.auth import PERSON, READ_ACTIONS
+from services.intake.actions import approvals, execution
 from services.intake.actions import kind as offering
 from services.intake.actions.approvals import REQUESTS
-from services.intake.actions.deciding import visible
 from services.intake.actions.identity import WHY
 from services.intake.actions.registry import KINDS
+from services.intake.actions.use_cases import visible
 from services.intake.api import downloads, views
 from services.intake.api.views import RequestView
 from services.intake.core.errors import Forbidden
-from services.intake.letters import delivery
+from services.intake.letters import delivery_queue
 from services.intake.mail import inbox
 from services.intake.packages import releases
 from services.intake.queries import plans, request_file
 from services.intake.queries.request_file import ListedLetter
 from services.intake.request.aggregate import Request
+from services.intake.request.erasure_preview import planned
 from services.intake.request.lifecycle import State
-from services.intake.request.planned import planned
 from services.intake.store.repository import read
 from services.web.site import Visit
 from shared.domain.release import ReleaseFault
@@ -54,13 +54,13 @@ _STEP: Final = {
 
 def routes(console: Console) -> list[BaseRoute]:
     """The pages of one request that show and do not decide."""
-    page = RequestPage(console.works)
+    page = RequestPage(console.context)
     return [
-        console.private("/requests/{request_id:uuid}", page.story, Power.SEE, sends=True),
-        console.private("/requests/{request_id:uuid}/plan", page.plan, Power.SEE),
-        console.private("/requests/{request_id:uuid}/letters", page.letters, Power.READ),
-        console.private("/requests/{request_id:uuid}/package", page.package, Power.READ, sends=True),
-        console.private("/requests/{request_id:uuid}/case-file", page.case_file, Power.AUDIT),
+        console.private("/requests/{request_id:uuid}", page.story, StaffPower.SEE, sends=True),
+        console.private("/requests/{request_id:uuid}/plan", page.plan, StaffPower.SEE),
+        console.private("/requests/{request_id:uuid}/letters", page.letters, StaffPower.READ),
+        console.private("/requests/{request_id:uuid}/package", page.package, StaffPower.READ, sends=True),
+        console.private("/requests/{request_id:uuid}/case-file", page.case_file, StaffPower.AUDIT),
     ]
 
 
@@ -68,14 +68,14 @@ def routes(console: Console) -> list[BaseRoute]:
 class RequestPage:
     """The pages of one request."""
 
-    works: Works
+    context: ConsoleContext
 
     async def story(self, visit: Visit) -> Response:
         """Shows the request; a button opens the case sheet."""
         person, request = await self._seen(visit)
         view = await self._view(request)
-        failures = self.works.services.use_cases.identity.links.failures
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
+        failures = self.context.services.use_cases.identity.links.failures
+        async with self.context.services.unit_of_work.pool.acquire() as connection:
             kept = await request_file.read(connection, request.request_id, failures)
             proposed = await approvals.waiting(connection, REQUESTS, str(request.request_id))
             entries = await evidence.entries(connection, request.request_id)
@@ -83,12 +83,12 @@ class RequestPage:
             for each in mails:
                 entries += await evidence.entries(connection, each.mail_id)
         shown = [_entry(each) for each in sorted(entries, key=itemgetter("at"))]
-        policy = self.works.services.unit_of_work.policy
-        traces, trace = self.works.settings.traces, next((each["trace"] for each in shown if each["trace"]), None)
-        means, key, kind = self.works.services.use_cases, str(request.request_id), KINDS[REQUESTS]
-        _, decisions = await offering.possible(means, kind, key, person.caller)
-        waiting = await performing.waiting(means, KINDS, person.caller, proposed)
-        sheet = await opened(self.works, person, request.request_id) if visit.sent else CLOSED
+        policy = self.context.services.unit_of_work.policy
+        traces, trace = self.context.settings.traces, next((each["trace"] for each in shown if each["trace"]), None)
+        means, key, kind = self.context.services.use_cases, str(request.request_id), KINDS[REQUESTS]
+        _, decisions = await offering.possible_actions(means, kind, key, person.caller)
+        waiting = await execution.waiting(means, KINDS, person.caller, proposed)
+        sheet = await opened(self.context, person, request.request_id) if visit.sent else CLOSED
         return visit.page(
             "request.html",
             **sheet,
@@ -106,11 +106,15 @@ class RequestPage:
                 for each, _ in waiting
                 for action in [kind.actions[each.action]]
             ],
-            done=[each for each in shown if not each["action"].endswith(LOOKS)],
-            looked=[each for each in shown if each["action"].endswith(LOOKS)],
+            done=[each for each in shown if not each["action"].endswith(READ_ACTIONS)],
+            looked=[each for each in shown if each["action"].endswith(READ_ACTIONS)],
             trace=traces.replace("{trace}", trace) if traces and trace else None,
-            decisions=[each for each in decisions if person.may(Power(each.needs))],
-            others=[(each.title, _roles(Power(each.needs))) for each in decisions if not person.may(Power(each.needs))],
+            decisions=[each for each in decisions if person.may(StaffPower(each.needs))],
+            others=[
+                (each.title, _roles(StaffPower(each.needs)))
+                for each in decisions
+                if not person.may(StaffPower(each.needs))
+            ],
             noted=visit.session.data.pop("noted", None),
             languages=LANGUAGES,
         )
@@ -118,30 +122,30 @@ class RequestPage:
     async def plan(self, visit: Visit) -> Response:
         """Shows what the erasure would do; the systems are only searched."""
         person = person_of(visit)
-        async with self.works.services.unit_of_work.begin() as tx:
+        async with self.context.services.unit_of_work.begin() as tx:
             request_id = _id(visit)
             request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
-            plan = await plans.plan(tx, request, person.caller)
-        systems = planned(plan.tasks, self.works.services.processing) if plan.made_at else []
+            plan = await plans.request_preview(tx, request, person.caller)
+        systems = planned(plan.tasks, self.context.services.processing) if plan.made_at else []
         return visit.page("plan.html", request=request, plan=plan, systems=systems)
 
     async def letters(self, visit: Visit) -> Response:
         """Shows the letters; the reading is on record."""
-        person, use_cases = person_of(visit), self.works.services.use_cases
+        person, use_cases = person_of(visit), self.context.services.use_cases
         request = await use_cases.read(_id(visit), person.caller)
         written = await use_cases.read_letters(request.request_id, person.caller, None)
         return visit.page("letters_read.html", request=request, letters=written)
 
     async def package(self, visit: Visit) -> Response:
         """Shows why a package is withheld, and hands it out for a check by a form; each look is on record."""
-        services, person = self.works.services, person_of(visit)
+        services, person = self.context.services, person_of(visit)
         if visit.sent:
             link = await downloads.begin(_id(visit), "inspection", person.caller, services)
             return await downloads.fetched(link.download_id, person.caller, services)
         request = await services.use_cases.read(_id(visit), person.caller)
         request.must_be_withheld()
         async with services.unit_of_work.pool.acquire() as connection:
-            looks = (await releases.lookers(connection, request)).items()
+            looks = (await releases.inspectors(connection, request)).items()
         return visit.page(
             "package.html", request=request, why=ReleaseFault(str(request.package_fault)).sentence, looks=looks
         )
@@ -150,11 +154,11 @@ class RequestPage:
         """Exports the case as a ZIP; the export is on record. Raises ``Forbidden`` for a link on another site."""
         if visit.request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
             raise Forbidden("another site has led here: open the request in the console, and take its file there")
-        return await downloads.exported(_id(visit), person_of(visit).caller, self.works.services)
+        return await downloads.exported(_id(visit), person_of(visit).caller, self.context.services)
 
-    async def _seen(self, visit: Visit) -> tuple[Person, Request]:
+    async def _seen(self, visit: Visit) -> tuple[StaffMember, Request]:
         person = person_of(visit)
-        async with self.works.services.unit_of_work.begin() as tx:
+        async with self.context.services.unit_of_work.begin() as tx:
             request_id = _id(visit)
             request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
             tx.log_evidence(request_id, "request.viewed", {"holder": person.holder}, person.caller.actor)
@@ -162,9 +166,9 @@ class RequestPage:
 
     async def _view(self, request: Request) -> RequestView:
         """Returns the request as the API shows it to an officer."""
-        use_cases = self.works.services.use_cases
+        use_cases = self.context.services.use_cases
         awaited, case = await use_cases.awaited(request), await use_cases.case_of(request)
-        today = self.works.services.unit_of_work.clock.now().date()
+        today = self.context.services.unit_of_work.clock.now().date()
         repeated = await use_cases.repeated(request)
         return views.view(request, today, use_cases.letters, awaited, case, repeated, officer=True)
 
@@ -179,11 +183,11 @@ def _undelivered(letters: Iterable[ListedLetter]) -> Iterator[tuple[ListedLetter
     """Yields each letter that is not delivered, with its status and what that means."""
     for each in letters:
         state = each.state or ""
-        if means := [*delivery.why(state, each.on_delivery)]:
-            yield each, (delivery.stands(each.kind, state, each.fault), *means)
+        if means := [*delivery_queue.pending_effects(state, each.on_delivery)]:
+            yield each, (delivery_queue.describe_state(each.kind, state, each.fault), *means)
 
 
-def _roles(power: Power) -> str:
+def _roles(power: StaffPower) -> str:
     """Names the roles that have that power."""
     return " or ".join(role for role, powers in ROLES.items() if power in powers)
 

@@ -21,7 +21,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-class Power(StrEnum):
+class StaffPower(StrEnum):
     """A power: each page needs one."""
 
     SEE = "see"
@@ -32,30 +32,32 @@ class Power(StrEnum):
     AUDIT = "audit"
 
 
-WORDS: Final[Mapping[Power, str]] = {
-    Power.SEE: "see where requests stand, in counts",
-    Power.READ: "read letters, mail, packages that are withheld, and what people have written",
-    Power.HANDLE: "decide about requests, propose, and enter what came",
-    Power.APPROVE: "approve what another person proposes",
-    Power.RELEASE: "release what is blocked, as one of two people",
-    Power.AUDIT: "export a case",
+WORDS: Final[Mapping[StaffPower, str]] = {
+    StaffPower.SEE: "see where requests stand, in counts",
+    StaffPower.READ: "read letters, mail, packages that are withheld, and what people have written",
+    StaffPower.HANDLE: "decide about requests, propose, and enter what came",
+    StaffPower.APPROVE: "approve what another person proposes",
+    StaffPower.RELEASE: "release what is blocked, as one of two people",
+    StaffPower.AUDIT: "export a case",
 }
-ROLES: Final[Mapping[Role, frozenset[Power]]] = {
-    Role.HANDLER: frozenset({Power.SEE, Power.READ, Power.HANDLE}),
-    Role.APPROVER: frozenset({Power.SEE, Power.READ, Power.HANDLE, Power.APPROVE, Power.RELEASE}),
-    Role.AUDITOR: frozenset({Power.SEE, Power.AUDIT}),
-    Role.ADMIN: frozenset({Power.SEE, Power.RELEASE}),
+ROLES: Final[Mapping[Role, frozenset[StaffPower]]] = {
+    Role.HANDLER: frozenset({StaffPower.SEE, StaffPower.READ, StaffPower.HANDLE}),
+    Role.APPROVER: frozenset(
+        {StaffPower.SEE, StaffPower.READ, StaffPower.HANDLE, StaffPower.APPROVE, StaffPower.RELEASE}
+    ),
+    Role.AUDITOR: frozenset({StaffPower.SEE, StaffPower.AUDIT}),
+    Role.ADMIN: frozenset({StaffPower.SEE, StaffPower.RELEASE}),
 }
-_OF_THE_API: Final[Mapping[Power, frozenset[grant.Power]]] = {
-    Power.READ: frozenset({grant.Power.FETCH}),
-    Power.HANDLE: frozenset({grant.Power.SUBMIT}),
-    Power.APPROVE: frozenset({grant.Power.SUBMIT}),
-    Power.RELEASE: frozenset({grant.Power.SUBMIT}),
+_OF_THE_API: Final[Mapping[StaffPower, frozenset[grant.Power]]] = {
+    StaffPower.READ: frozenset({grant.Power.FETCH}),
+    StaffPower.HANDLE: frozenset({grant.Power.SUBMIT}),
+    StaffPower.APPROVE: frozenset({grant.Power.SUBMIT}),
+    StaffPower.RELEASE: frozenset({grant.Power.SUBMIT}),
 }
 """The powers of an API key that each needs: the use cases check them again."""
 
 
-def powers(roles: Iterable[Role]) -> frozenset[Power]:
+def powers(roles: Iterable[Role]) -> frozenset[StaffPower]:
     """Returns the powers of these roles."""
     return frozenset(power for role in roles for power in ROLES[role])
 

@@ -6,11 +6,11 @@ from pydantic import JsonValue
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.console.console import Console, Works, person_of, signed_in
-from services.console.provider import NotSignedIn, Question, SignedIn
-from services.console.roles import WORDS, Power
-from services.intake.access.auth import PERSON, of_person
-from services.intake.access.quota import address_of
+from services.console.console import Console, ConsoleContext, person_of, signed_in
+from services.console.provider import AuthorizationRequest, NotSignedIn, SignedIn
+from services.console.roles import WORDS, StaffPower
+from services.intake.access.auth import PERSON, staff_evidence_id
+from services.intake.access.quota import client_address
 from services.web.site import Visit
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -37,21 +37,21 @@ async def bind(tx: UnitOfWork, who: SignedIn) -> None:
 
 def routes(console: Console) -> list[BaseRoute]:
     """Returns the pages that need no session, and the page of the signed-in person."""
-    signing = SigningIn(console.works)
+    signing = SignInPages(console.context)
     return [
         console.page("/sign-in", signing.welcome),
         console.page("/sign-in/begin", signing.begin),
         console.page("/signed-in", signing.back),
         console.page("/sign-out", signing.out, sends=True),
-        console.private("/me", signing.me, Power.SEE),
+        console.private("/me", signing.me, StaffPower.SEE),
     ]
 
 
 @dataclass(frozen=True)
-class SigningIn:
+class SignInPages:
     """The pages of the sign-in."""
 
-    works: Works
+    context: ConsoleContext
 
     async def welcome(self, visit: Visit) -> Response:
         """Shows the way to the identity provider."""
@@ -62,8 +62,8 @@ class SigningIn:
 
     async def begin(self, visit: Visit) -> Response:
         """Redirects to the provider by GET: some browsers apply `form-action` to redirects of a form."""
-        question = Question.new()
-        address = await self.works.provider.address(question)
+        question = AuthorizationRequest.new()
+        address = await self.context.provider.address(question)
         visit.session.data["question"] = asdict(question)
         visit.session.wanted = True
         return Response(status_code=303, headers={"Location": address})
@@ -74,12 +74,12 @@ class SigningIn:
         if not isinstance(asked, dict):
             raise NotSignedIn("this browser has no open sign-in: start again")
         await visit.site.sessions.keep(visit.session)  # one answer for each question
-        question = Question(**{name: str(value) for name, value in asked.items()})
-        who = await self.works.provider.answer(question, dict(visit.request.query_params))
+        question = AuthorizationRequest(**{name: str(value) for name, value in asked.items()})
+        who = await self.context.provider.answer(question, dict(visit.request.query_params))
         to = str(visit.session.data.pop("to", "/"))
-        forwarded, proxies = visit.request.headers.get("x-forwarded-for", ""), self.works.services.settings.proxies
-        address = address_of(visit.request.scope, forwarded, proxies)
-        async with self.works.services.unit_of_work.begin() as tx:
+        forwarded, proxies = visit.request.headers.get("x-forwarded-for", ""), self.context.services.settings.proxies
+        address = client_address(visit.request.scope, forwarded, proxies)
+        async with self.context.services.unit_of_work.begin() as tx:
             await bind(tx, who)
             _log(tx, who.holder, "console.signed_in", roles=[*who.roles], **{"from": address})
         visit.session.principal = who.holder
@@ -102,7 +102,7 @@ class SigningIn:
         return visit.page("signed_out.html")
 
     async def _end(self, visit: Visit, holder: str) -> None:
-        async with self.works.services.unit_of_work.begin() as tx:
+        async with self.context.services.unit_of_work.begin() as tx:
             where = "everywhere" if visit.form.get("where") == "everywhere" else "here"
             if where == "everywhere":
                 await visit.site.sessions.end_all(holder, tx.connection)
@@ -111,4 +111,4 @@ class SigningIn:
 
 def _log(tx: UnitOfWork, holder: str, action: str, **detail: JsonValue) -> None:
     """Records a sign-in or sign-out in the evidence, without cookie and token."""
-    tx.log_evidence(of_person(holder), action, {"holder": holder, **detail}, f"{PERSON}{holder}")
+    tx.log_evidence(staff_evidence_id(holder), action, {"holder": holder, **detail}, f"{PERSON}{holder}")

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.console import plots
-from services.console.console import Console, Works
-from services.console.roles import Power
+from services.console.console import Console, ConsoleContext
+from services.console.roles import StaffPower
 from services.intake.queries import sla
 from services.intake.queries.sla import AGES, Sla
 from services.web.site import Visit
@@ -23,14 +23,14 @@ _KEPT: Final = timedelta(minutes=1)
 
 def routes(console: Console) -> list[BaseRoute]:
     """The page."""
-    return [console.private("/sla", SlaPage(console.works).show, Power.SEE)]
+    return [console.private("/sla", SlaPage(console.context).show, StaffPower.SEE)]
 
 
 class SlaPage:
     """The page, and its figures for a minute."""
 
-    def __init__(self, works: Works) -> None:
-        self._unit_of_work = works.services.unit_of_work
+    def __init__(self, context: ConsoleContext) -> None:
+        self._unit_of_work = context.services.unit_of_work
         self._commitment = PolicySettings().read_time_limits().commitment
         self._figures: Sla | None = None
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from services.correspondence import post
-from services.correspondence.handlers import Handlers
+from services.correspondence.handlers import NoticeHandlers
 from services.correspondence.mail import reading
 from services.correspondence.mail.proposal import mail_policy
 from services.correspondence.rendering import Renderer
@@ -19,7 +19,7 @@ service = Service("correspondence")
 def configure() -> None:
     """Reads the policy and the mail servers; raises ``Misconfigured``."""
     wakeup = Wakeup()
-    service.on(NoticeRequested, Handlers(Renderer(PolicySettings().read_processing()), wakeup).request)
+    service.on(NoticeRequested, NoticeHandlers(Renderer(PolicySettings().read_processing()), wakeup).request)
     mail_policy()  # a mistake in it is seen at the start, and not with each mail
     smtp = SmtpSettings()
     service.add_loops(partial(post.run, settings=smtp, wakeup=wakeup), post.forget)

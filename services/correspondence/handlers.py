@@ -24,7 +24,7 @@ WHERE notice.state <> 'waiting'
 """
 
 
-class Handlers:
+class NoticeHandlers:
     """Handles what intake publishes; ``wakeup``: wakes the loop that sends."""
 
     def __init__(self, renderer: Renderer, wakeup: Wakeup) -> None:

@@ -65,7 +65,7 @@ _FORGET = "DELETE FROM notice WHERE state <> 'waiting' AND settled_at < $1"
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedNotice:
     """Holds a letter that this process sends now."""
 
     notice_id: UUID
@@ -126,13 +126,13 @@ class Sender:
                     await server.quit()
         return done
 
-    async def _claim(self) -> Claimed | None:
+    async def _claim(self) -> ClaimedNotice | None:
         async with self._unit_of_work.begin() as tx:
             until = tx.now + timedelta(seconds=_STEPS * self._settings.timeout_seconds)
             row = await tx.connection.fetchrow(_CLAIM, tx.now, until)
-        return Claimed(*row) if row else None
+        return ClaimedNotice(*row) if row else None
 
-    async def _open(self, claimed: Claimed) -> Outgoing | None:
+    async def _open(self, claimed: ClaimedNotice) -> Outgoing | None:
         """Returns the letter with where it goes; None: a person must see to it."""
         try:
             async with self._unit_of_work.begin() as tx:
@@ -143,7 +143,7 @@ class Sender:
             await self._stop(claimed, error.fault)
         return None
 
-    async def _read(self, tx: UnitOfWork, claimed: Claimed) -> Outgoing:
+    async def _read(self, tx: UnitOfWork, claimed: ClaimedNotice) -> Outgoing:
         usual = orjson.loads(await tx.vault.statement(tx.connection, claimed.request_id))
         sealed = await tx.vault.open_one(tx.connection, claimed.notice_id)
         letter = opened(sealed) if sealed else None
@@ -181,7 +181,7 @@ class Sender:
         self._away = False
         return server
 
-    async def _send(self, server: aiosmtplib.SMTP, claimed: Claimed, letter: Outgoing) -> bool:
+    async def _send(self, server: aiosmtplib.SMTP, claimed: ClaimedNotice, letter: Outgoing) -> bool:
         """Sends a letter and records the result; returns whether to continue with this server."""
         settings, company = self._settings, self._unit_of_work.policy.controller.name
         sender = settings.sender or ""
@@ -209,29 +209,29 @@ class Sender:
         await retry_while_unavailable(partial(self._settle, claimed, None, sha256), NAME, self._heartbeats)
         return True
 
-    async def _settle(self, claimed: Claimed, fault: DeliveryFault | None, sha256: str | None = None) -> None:
+    async def _settle(self, claimed: ClaimedNotice, fault: DeliveryFault | None, sha256: str | None = None) -> None:
         async with self._unit_of_work.begin() as tx:
             await settle(tx, claimed.notice_id, fault, sha256)
 
-    async def _stop(self, claimed: Claimed, fault: DeliveryFault) -> None:
+    async def _stop(self, claimed: ClaimedNotice, fault: DeliveryFault) -> None:
         log.warning("a letter of request %s waits for a person: %s", claimed.request_id, fault)
         await self._settle(claimed, fault)
 
-    async def _wait(self, claimed: Claimed, error: Exception) -> None:
+    async def _wait(self, claimed: ClaimedNotice, error: Exception) -> None:
         """Handles an unavailable server."""
         if not self._away:
             log.warning("letters wait for the mail server: %s", type(error).__name__)
         self._away = True
         await self._later(claimed)
 
-    async def _put_off(self, claimed: Claimed) -> None:
+    async def _put_off(self, claimed: ClaimedNotice) -> None:
         """Handles a temporary refusal (4xx); after the limit, an officer must act."""
         async with self._unit_of_work.begin() as tx:
             since: datetime | None = await tx.connection.fetchval(_PUT_OFF, claimed.notice_id, tx.now)
             for_long = since is not None and tx.now - since >= timedelta(hours=self._settings.put_off_hours)
         await (self._stop(claimed, "put_off") if for_long else self._later(claimed))
 
-    async def _later(self, claimed: Claimed) -> None:
+    async def _later(self, claimed: ClaimedNotice) -> None:
         """Schedules a retry after a growing pause."""
         settings = self._settings
         pause = min(settings.backoff_max_seconds, settings.backoff_seconds * 2 ** min(claimed.tries - 1, 30))

@@ -19,9 +19,9 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import alive, run_periodically
-from shared.storage import lease, register
-from shared.storage.lease import Turn
-from shared.storage.systems import SystemState, standings
+from shared.storage import leader_lease, register
+from shared.storage.leader_lease import LeaderLease
+from shared.storage.systems import SystemState, read_systems
 from shared.systems.downstream import Downstream
 from shared.systems.protocols import NumberSource
 
@@ -50,12 +50,12 @@ async def run(running: Running, settings: DeadlineSettings) -> None:
     declared = running.downstreams.all if running.downstreams else ()
     source = next((each for each in declared if each.assigns), None)
     every = timedelta(seconds=settings.assignments_seconds)
-    reader = Reader(running.unit_of_work, source, every, assignments_policy().readings, running.heartbeats)
+    reader = AssignmentReader(running.unit_of_work, source, every, assignments_policy().readings, running.heartbeats)
     await run_periodically(reader.look, LOOP, _LOOK_SECONDS, running.stopping, running.heartbeats)
 
 
 @dataclass(frozen=True)
-class Reader:
+class AssignmentReader:
     """Syncs from the source that the downstreams file names, when the last sync is old enough."""
 
     unit_of_work: UnitOfWorkFactory
@@ -66,8 +66,8 @@ class Reader:
 
     async def look(self) -> None:
         """Syncs if it is time, publishes changes, and sets the metrics of the last sync."""
-        if self.source is not None and (turn := await self._turn(self.source)) is not None:
-            await self._read(self.source, turn)
+        if self.source is not None and (lease := await self._read_with_lease(self.source)) is not None:
+            await self._read(self.source, lease)
         async with self.unit_of_work.pool.acquire() as connection:
             await register.announce(connection, self.unit_of_work.clock.now())
             if self.source is not None:
@@ -78,14 +78,14 @@ class Reader:
                 for each in _REASONS:
                     ASSIGNMENTS_FAILED.labels(self.source.name, each).set(each == reason)
 
-    async def _turn(self, source: Downstream) -> Turn | None:
+    async def _read_with_lease(self, source: Downstream) -> LeaderLease | None:
         """Takes the lease until the next sync, so that no other process syncs."""
         async with self.unit_of_work.pool.acquire() as connection:
-            known = (await standings(connection)).get(source.name)
+            known = (await read_systems(connection)).get(source.name)
             accepted = known is not None and known.state is SystemState.ON and known.hash == source.fingerprint
-            return await lease.take(connection, LOOP, self.every) if accepted else None
+            return await leader_lease.acquire(connection, LOOP, self.every) if accepted else None
 
-    async def _read(self, source: Downstream, turn: Turn) -> None:
+    async def _read(self, source: Downstream, lease: LeaderLease) -> None:
         began, failure = self.unit_of_work.clock.now(), None
         try:
             async with alive(LOOP, self.heartbeats):
@@ -106,6 +106,6 @@ class Reader:
         else:
             log.info("number register synced source=%s changed=%d ended=%d", source.name, filled.learned, filled.ended)
         async with self.unit_of_work.pool.acquire() as connection:
-            await register.note_reading(connection, source.name, began, failure)
+            await register.record_reading(connection, source.name, began, failure)
             if failure:
-                await replace(turn, lasts=min(_AGAIN, self.every)).renew(connection)
+                await replace(lease, duration=min(_AGAIN, self.every)).renew(connection)

@@ -86,7 +86,7 @@ class Timer:
     detail: dict[str, Any] | None = None
 
 
-class Due(NamedTuple):
+class ClockStep(NamedTuple):
     """A step and the time (UTC) to report it; ``day`` is the date to show.
 
     ``days``: days left, or days of waiting. ``level``: the name of the ticket to open, if any.
@@ -115,7 +115,7 @@ class AskedQuestion(Suspension):
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class RequestClock:
     """The dates of one request; ``due_at`` and ``statutory_due_at`` are the exclusive ends of the days, UTC.
 
     ``promised_on``: the due date before an extension. ``pausing``: an open question stops the statutory clock.
@@ -178,12 +178,12 @@ def start(
     arrived: RequestReceived | ArrivalFacts,
     policy: TimeLimitPolicy,
     traceparent: str | None,
-) -> Clock:
+) -> RequestClock:
     """Starts the clock of a received request; a target is not missed before the request was known."""
     arrival = Arrival(arrived.received_at, event.zones, arrived.calendar)
     facts = {name: getattr(event, name) for name in _FACTS}
     facts |= {"received_at": arrived.received_at, "calendar": arrived.calendar, "role": arrived.role}
-    clock = Clock(
+    clock = RequestClock(
         subject_ref=event.subject,
         traceparent=traceparent,
         met=TRIAGED if isinstance(event, RequestVerified) else (),
@@ -196,7 +196,7 @@ def start(
     return replace(clock, timers=(Timer(TimerKind.MILESTONE, "", milestone), Timer(TimerKind.TARGET, "", target)))
 
 
-def recount(clock: Clock, _event: Event, policy: TimeLimitPolicy) -> Clock:
+def recount(clock: RequestClock, _event: Event, policy: TimeLimitPolicy) -> RequestClock:
     """Computes the dates from arrival, due date and questions, and the next time to check the request."""
     dates = _dates(clock, clock, clock.arrival, policy, clock.questions, extended=clock.extended)
     new = replace(clock, **dates)
@@ -204,13 +204,13 @@ def recount(clock: Clock, _event: Event, policy: TimeLimitPolicy) -> Clock:
     return replace(new, timers=tuple(timers))
 
 
-def forward(clock: Clock, event: RequestForwarded, policy: TimeLimitPolicy) -> Clock:
+def forward(clock: RequestClock, event: RequestForwarded, policy: TimeLimitPolicy) -> RequestClock:
     """Starts reminders to the customer who has the request."""
     timers = (*clock.without(TimerKind.CUSTOMER), Timer(TimerKind.CUSTOMER))
     return recount(replace(clock, forwarded_at=event.forwarded_at, timers=timers), event, policy)
 
 
-def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clock:
+def extend(clock: RequestClock, event: RequestExtended, policy: TimeLimitPolicy) -> RequestClock:
     """Extends the time limit to the day of the event, unless the letter came too late (Art. 12(3))."""
     if event.notified_at >= limits(clock.arrival, policy).commit_due_instant:
         return clock
@@ -218,7 +218,7 @@ def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clo
     return recount(_reported(extended), event, policy)
 
 
-def shorten(clock: Clock, event: LetterReturned, policy: TimeLimitPolicy) -> Clock:
+def shorten(clock: RequestClock, event: LetterReturned, policy: TimeLimitPolicy) -> RequestClock:
     """Undoes an extension whose letter was returned."""
     before = clock.promised_on
     if before is None:
@@ -228,26 +228,26 @@ def shorten(clock: Clock, event: LetterReturned, policy: TimeLimitPolicy) -> Clo
     return recount(_reported(replace(clock, due_on=before, promised_on=None)), event, policy)
 
 
-def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clock:
+def resume(clock: RequestClock, event: RequestReopened, policy: TimeLimitPolicy) -> RequestClock:
     """Restarts the clock after a late reply, until the new due date; earlier steps are not reported."""
     running = recount(replace(_running(clock), due_on=event.due_on), event, policy)
     return recount(_watched(running, policy, event.answered_at), event, policy)
 
 
-def run_on(clock: Clock, event: LetterReturned, policy: TimeLimitPolicy) -> Clock:
+def run_on(clock: RequestClock, event: LetterReturned, policy: TimeLimitPolicy) -> RequestClock:
     """Restarts the clock, with the same dates, after the answer was returned."""
     return recount(_watched(_running(clock), policy, clock.responded_at), event, policy)
 
 
-def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Clock:
+def redate(clock: RequestClock, event: RequestRedated, policy: TimeLimitPolicy) -> RequestClock:
     """Applies a changed arrival, policy or holiday; reported steps stay reported."""
     arrived = replace(clock, received_at=event.received_at, zones=event.zones, calendar=event.calendar)
     return recount(replace(arrived, due_on=event.due_on), event, policy)
 
 
-def stop(clock: Clock, event: RequestClosed, policy: TimeLimitPolicy) -> Clock:
+def stop(clock: RequestClock, event: RequestClosed, policy: TimeLimitPolicy) -> RequestClock:
     """Stops the clock of an answered request, and judges its timeliness; only owed parts are still watched."""
-    _, ended_at = judged_by(clock, event.outcome, policy)
+    _, ended_at = timeliness_of(clock, event.outcome, policy)
     over = (TimerKind.TARGET, TimerKind.QUESTION, *(() if event.outstanding else (TimerKind.MILESTONE,)))
     return replace(
         clock,
@@ -260,7 +260,7 @@ def stop(clock: Clock, event: RequestClosed, policy: TimeLimitPolicy) -> Clock:
     )
 
 
-def part(clock: Clock, event: PartAnswered, policy: TimeLimitPolicy) -> Clock:
+def part(clock: RequestClock, event: PartAnswered, policy: TimeLimitPolicy) -> RequestClock:
     """Records a part that was owed; the last part decides the timeliness. A part may also be owed again."""
     if event.outstanding:
         owed = replace(clock, outstanding=event.outstanding)
@@ -270,7 +270,7 @@ def part(clock: Clock, event: PartAnswered, policy: TimeLimitPolicy) -> Clock:
     return replace(clock, outstanding=(), timeliness=worst, timers=clock.without(TimerKind.MILESTONE))
 
 
-def judged_by(clock: Clock, outcome: Outcome, policy: TimeLimitPolicy) -> tuple[date, datetime]:
+def timeliness_of(clock: RequestClock, outcome: Outcome, policy: TimeLimitPolicy) -> tuple[date, datetime]:
     """Returns the due date; for a request that was forwarded to a customer, the date to forward it by."""
     if outcome is not Outcome.FORWARDED or clock.role == "processor":
         return clock.due_on, clock.due_at
@@ -278,12 +278,12 @@ def judged_by(clock: Clock, outcome: Outcome, policy: TimeLimitPolicy) -> tuple[
     return day, due_at(day, clock.arrival, clock.right, clock.scope, policy, "processor")
 
 
-def _running(clock: Clock) -> Clock:
+def _running(clock: RequestClock) -> RequestClock:
     stopped: dict[str, Any] = dict.fromkeys(("responded_at", "outcome", "timeliness"))
     return replace(clock, **stopped, outstanding=())
 
 
-def _watched(clock: Clock, policy: TimeLimitPolicy, until: datetime | None) -> Clock:
+def _watched(clock: RequestClock, policy: TimeLimitPolicy, until: datetime | None) -> RequestClock:
     """Restarts the milestones; steps due by ``until`` count as reported."""
     dues = milestones_of(clock, policy)
     reported = tuple(each.name for each in dues if until is not None and each.at <= until)
@@ -291,14 +291,14 @@ def _watched(clock: Clock, policy: TimeLimitPolicy, until: datetime | None) -> C
     return replace(clock, timers=(*clock.without(TimerKind.MILESTONE), timer))
 
 
-def _reported(clock: Clock) -> Clock:
+def _reported(clock: RequestClock) -> RequestClock:
     """Resets the milestones after a new due date."""
     return replace(clock, timers=(*clock.without(TimerKind.MILESTONE), Timer(TimerKind.MILESTONE)))
 
 
 def _dates(
-    of: Clock | RequestReceived | RequestVerified,
-    arrived: Clock | RequestReceived | ArrivalFacts,
+    of: RequestClock | RequestReceived | RequestVerified,
+    arrived: RequestClock | RequestReceived | ArrivalFacts,
     arrival: Arrival,
     policy: TimeLimitPolicy,
     questions: Sequence[AskedQuestion] = (),
@@ -327,7 +327,7 @@ def _dates(
     }
 
 
-def schedule(clock: Clock, timer: Timer, policy: TimeLimitPolicy) -> list[Due]:
+def schedule(clock: RequestClock, timer: Timer, policy: TimeLimitPolicy) -> list[ClockStep]:
     """Returns the steps of a timer in chronological order."""
     match timer.kind:
         case TimerKind.MILESTONE:
@@ -342,7 +342,7 @@ def schedule(clock: Clock, timer: Timer, policy: TimeLimitPolicy) -> list[Due]:
     return []
 
 
-def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
+def milestones_of(clock: RequestClock, policy: TimeLimitPolicy) -> list[ClockStep]:
     """Returns the milestones of an open request after its receipt."""
     rules, prompt, found = policy.milestones, policy.prompt, []
     for days in rules.approaching_days:
@@ -352,34 +352,34 @@ def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
             escalate_to: tuple[str, ...] = ()
             if prompt and not clock.extended and prompt.days_before_due == days:
                 level, escalate_to = TargetName.EXTEND_OR_ANSWER, (prompt.escalate_to,)
-            found.append(Due(at, f"approaching_{days}", clock.due_on, days, level, escalate_to))
+            found.append(ClockStep(at, f"approaching_{days}", clock.due_on, days, level, escalate_to))
     ends = [("overdue_commitment", clock.due_at, clock.due_on)]
     if not clock.pausing:
         ends.append(("overdue_statutory", clock.statutory_due_at, clock.statutory_due_on))
-    found += [Due(at, name, day, 0, name) for name, at, day in ends]
+    found += [ClockStep(at, name, day, 0, name) for name, at, day in ends]
     return sorted(found, key=lambda each: each.at)
 
 
-def targets_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
+def targets_of(clock: RequestClock, policy: TimeLimitPolicy) -> list[ClockStep]:
     """Returns the staff's targets that end before the request is due."""
     found = [
-        Due(ends.instant, name, ends.day, 0, f"target_{name}", (ends.escalate_to,))
+        ClockStep(ends.instant, name, ends.day, 0, f"target_{name}", (ends.escalate_to,))
         for name in WATCHED
         if (span := policy.targets.get(name)) and (ends := target(span, clock.arrival, policy)).instant < clock.due_at
     ]
     return sorted(found, key=lambda each: each.at)
 
 
-def notices_of(question: AskedQuestion, clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
+def notices_of(question: AskedQuestion, clock: RequestClock, policy: TimeLimitPolicy) -> list[ClockStep]:
     """Returns the reminders and the last notice of an open question, each at the start of the controller's day."""
     zone = ZoneInfo(policy.commitment.controller_zone)
     asked_on = arrival_date(question.asked_at, clock.zones)
     days, last = silence(question.asked_at, clock.arrival, clock.due_on, policy)
     steps = [*((day, f"{REMINDER}_{(day - asked_on).days}") for day in days), (last, LAST_NOTICE)]
-    return [Due(start_of(day, zone), name, day, (day - asked_on).days) for day, name in steps]
+    return [ClockStep(start_of(day, zone), name, day, (day - asked_on).days) for day, name in steps]
 
 
-def customer_notices(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
+def customer_notices(clock: RequestClock, policy: TimeLimitPolicy) -> list[ClockStep]:
     """Returns the reminders to a customer, and the escalation to our staff."""
     if clock.forwarded_at is None:
         return []
@@ -387,22 +387,24 @@ def customer_notices(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
     since = arrival_date(clock.forwarded_at, (zone.key,))
     days = {number: working.add_working_days(since, number) for number in rules.reminder_working_days}
     last = working.add_working_days(since, rules.escalation_working_days)
-    reminders = [Due(start_of(day, zone), f"{REMINDER}_{number}", day, number) for number, day in days.items()]
-    end = Due(start_of(last, zone), "escalation", last, rules.escalation_working_days, ESCALATION, rules.escalate_to)
+    reminders = [ClockStep(start_of(day, zone), f"{REMINDER}_{number}", day, number) for number, day in days.items()]
+    end = ClockStep(
+        start_of(last, zone), "escalation", last, rules.escalation_working_days, ESCALATION, rules.escalate_to
+    )
     return [*reminders, end]
 
 
-def due_by(dues: Sequence[Due], reported: Collection[str], now: datetime) -> list[Due]:
+def due_by(dues: Sequence[ClockStep], reported: Collection[str], now: datetime) -> list[ClockStep]:
     """Returns the steps that are due by ``now`` and not reported."""
     return [each for each in dues if each.at <= now and each.name not in reported]
 
 
-def next_of(dues: Sequence[Due], reported: Collection[str]) -> datetime | None:
+def next_of(dues: Sequence[ClockStep], reported: Collection[str]) -> datetime | None:
     """Returns the time of the next step; None if every step was reported."""
     return next((each.at for each in dues if each.name not in reported), None)
 
 
-def tickets_for(clock: Clock, kind: str, fresh: Sequence[Due], now: datetime) -> list[Due]:
+def tickets_for(clock: RequestClock, kind: str, fresh: Sequence[ClockStep], now: datetime) -> list[ClockStep]:
     """Returns the last of simultaneous steps; for targets, the last per role while the request is not due."""
     if kind != TimerKind.TARGET:
         return list(fresh[-1:])

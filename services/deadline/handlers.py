@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from services.deadline import clock as clocks
 from services.deadline import notifications, repository, retention
-from services.deadline.clock import FLAG, TRIAGED, AskedQuestion, Clock, Timer
+from services.deadline.clock import FLAG, TRIAGED, AskedQuestion, RequestClock, Timer
 from shared.app.service import Service
 from shared.domain.events import (
     ArrivalFacts,
@@ -42,7 +42,7 @@ from shared.fulfilment.handlers import move_due_dates
 from shared.messaging.unit_of_work import UnitOfWork
 
 _NOTHING_LATER = "DELETE FROM timer WHERE request_id = ANY($1) AND kind = 'retention' AND reported <> 'done'"
-Change = Callable[[Clock, Any, TimeLimitPolicy], Clock]
+Change = Callable[[RequestClock, Any, TimeLimitPolicy], RequestClock]
 
 
 class Deadlines:
@@ -104,12 +104,12 @@ class Deadlines:
     async def asked(self, events: Sequence[QuestionSent], tx: UnitOfWork) -> None:
         """Opens a suspension; records whether it stops the statutory clock, or why not."""
         await repository.meet(tx.connection, _requests(events), *TRIAGED)
-        held = {clock.request_id: clock for clock in await repository.hold(tx.connection, _requests(events))}
+        locked = {clock.request_id: clock for clock in await repository.lock_clocks(tx.connection, _requests(events))}
         asked = []
         for event in events:
             sent = (Question(event.question), event.asked_at, None, event.condition_recorded)
             question = AskedQuestion(*sent, event.question_id, event.request_id)
-            if clock := held.get(event.request_id):
+            if clock := locked.get(event.request_id):
                 reason = not_counted(question, clock.arrival, self._policy.regime_of(clock.calendar), self._policy)
                 detail: dict[str, JsonValue] = {"question": event.question, "not_counted": reason}
                 tx.log_evidence(event.request_id, "deadline.question_sent", detail)
@@ -119,7 +119,7 @@ class Deadlines:
         timers = [
             (each.request_id, Timer(TimerKind.QUESTION, str(each.question_id)))
             for each in asked
-            if each.request_id in held
+            if each.request_id in locked
         ]
         await repository.put_timers(tx.connection, timers)
         await self.change("question_sent", clocks.recount, events, tx)
@@ -147,19 +147,19 @@ class Deadlines:
         event_of = {event.request_id: event for event in events}
         responded_at = {event.request_id: event.responded_at for event in events}
         ended = await repository.end_questions(tx.connection, responded_at)
-        held, stopped = await repository.hold(tx.connection, list(event_of)), []
-        for clock in held:
+        locked, stopped = await repository.lock_clocks(tx.connection, list(event_of)), []
+        for clock in locked:
             event = event_of[clock.request_id]
             counted = clocks.recount(clock, event, self._policy) if clock.request_id in ended else clock
             done = clocks.stop(counted, event, self._policy)
-            day, _ = clocks.judged_by(counted, event.outcome, self._policy)
+            day, _ = clocks.timeliness_of(counted, event.outcome, self._policy)
             how = {"timeliness": done.timeliness}
             tx.log_evidence(clock.request_id, "deadline.stopped", {**how, "due_on": day.isoformat()})
             if done.timeliness is not Timeliness.ON_TIME:
                 tx.log_evidence(clock.request_id, "deadline.missed", {**how})
             stopped.append(done)
         if stopped:
-            await repository.save(tx.connection, held, stopped)
+            await repository.save(tx.connection, locked, stopped)
             await repository.drop_timers(tx.connection, [(each.request_id, FLAG, "") for each in stopped])
             await notifications.release(self._fulfilments, tx, [each for each in stopped if not each.outstanding])
         if no_longer := [event for event in events if event.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}]:
@@ -168,10 +168,10 @@ class Deadlines:
     async def part_answered(self, events: Sequence[PartAnswered], tx: UnitOfWork) -> None:
         """Records a part that was owed; the warnings end with the last part. A part may also be owed again."""
         event_of = {event.request_id: event for event in events}
-        found = await repository.hold(tx.connection, list(event_of), stopped=True)
-        held = [each for each in found if each.outstanding or event_of[each.request_id].outstanding]
-        after = [clocks.part(clock, event_of[clock.request_id], self._policy) for clock in held]
-        await repository.save(tx.connection, held, after)
+        found = await repository.lock_clocks(tx.connection, list(event_of), stopped=True)
+        locked = [each for each in found if each.outstanding or event_of[each.request_id].outstanding]
+        after = [clocks.part(clock, event_of[clock.request_id], self._policy) for clock in locked]
+        await repository.save(tx.connection, locked, after)
         for clock in after:
             detail: dict[str, JsonValue] = {"outstanding": [*clock.outstanding], "timeliness": clock.timeliness}
             tx.log_evidence(clock.request_id, "deadline.part_answered", detail)
@@ -207,11 +207,11 @@ class Deadlines:
         Records dates that moved, and moves the due dates of the work on these requests.
         """
         event_of = {event.request_id: event for event in events}
-        held = await repository.hold(tx.connection, list(event_of), stopped=stopped) if events else []
-        after = [change(clock, event_of[clock.request_id], self._policy) for clock in held]
-        await repository.save(tx.connection, held, after)
+        locked = await repository.lock_clocks(tx.connection, list(event_of), stopped=stopped) if events else []
+        after = [change(clock, event_of[clock.request_id], self._policy) for clock in locked]
+        await repository.save(tx.connection, locked, after)
         moved = {}
-        for old, new in zip(held, after, strict=True):
+        for old, new in zip(locked, after, strict=True):
             if old.dates != new.dates:
                 moved[new.request_id] = new.due_on
                 why = getattr(event_of[new.request_id], "cause", cause)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from services.deadline import repository
-from services.deadline.clock import ESCALATION, WATCHED, Clock, Due
+from services.deadline.clock import ESCALATION, WATCHED, ClockStep, RequestClock
 from shared.domain.events import Concerned
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
@@ -28,19 +28,19 @@ LISTED = 100
 Details = Mapping[str, Any]
 
 
-async def warn(fulfilments: Fulfilments, tx: UnitOfWork, dues: Sequence[tuple[Clock, Due]]) -> None:
+async def warn(fulfilments: Fulfilments, tx: UnitOfWork, dues: Sequence[tuple[RequestClock, ClockStep]]) -> None:
     """Opens a ticket for each step with a level, or comments on the open one."""
     warnings = [(clock, clock.due_on, _warning(clock, due)) for clock, due in dues if due.level]
     await _open(fulfilments, tx, Operation.ESCALATE, warnings)
 
 
-async def flag(fulfilments: Fulfilments, tx: UnitOfWork, clocks: Iterable[Clock]) -> None:
+async def flag(fulfilments: Fulfilments, tx: UnitOfWork, clocks: Iterable[RequestClock]) -> None:
     """Shows in the CRM that the subject has an open request."""
     flags = [(clock, clock.due_on, {"open": True}) for clock in clocks if clock.responded_at is None]
     await _open(fulfilments, tx, Operation.FLAG, flags)
 
 
-async def release(fulfilments: Fulfilments, tx: UnitOfWork, stopped: Sequence[Clock]) -> None:
+async def release(fulfilments: Fulfilments, tx: UnitOfWork, stopped: Sequence[RequestClock]) -> None:
     """Resolves the tickets of answered requests, and removes their flags."""
     if not stopped:
         return
@@ -121,12 +121,12 @@ async def _open(
         await fulfilments.open_all(tx, opened)
 
 
-def _warning(clock: Clock, due: Due) -> Details:
+def _warning(clock: RequestClock, due: ClockStep) -> Details:
     details: dict[str, JsonValue] = {"level": due.level, "due_on": clock.due_on.isoformat()}
     if due.name in WATCHED or due.level == ESCALATION:
         details["target_on"] = due.day.isoformat()
     return details | ({"escalate_to": [*due.escalate_to]} if due.escalate_to else {})
 
 
-def _end(operation: Operation, clock: Clock) -> Details:
+def _end(operation: Operation, clock: RequestClock) -> Details:
     return {"open": False} if operation is Operation.FLAG else {"level": "resolved", "outcome": clock.outcome}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.deadline.clock import STEPPING, AskedQuestion, Clock, Timer
+from services.deadline.clock import STEPPING, AskedQuestion, RequestClock, Timer
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Question
 from shared.storage.postgres import Connection, column_types, update_rows
@@ -17,10 +17,10 @@ from shared.storage.postgres import Connection, column_types, update_rows
 EVERY_REQUEST = UUID(int=0)
 """The request id of a timer that is about all requests."""
 
-_COLUMNS = tuple(field.name for field in fields(Clock) if field.name not in {"questions", "timers"})
+_COLUMNS = tuple(field.name for field in fields(RequestClock) if field.name not in {"questions", "timers"})
 _QUESTION_COLUMNS = tuple(field.name for field in fields(AskedQuestion))
 _FIXED = {"request_id", "subject_ref", "right", "traceparent", "questions", "timers"}
-_TYPES = {name: kind for name, kind in column_types(Clock).items() if name not in _FIXED}
+_TYPES = {name: kind for name, kind in column_types(RequestClock).items() if name not in _FIXED}
 _CLOCK = ", ".join(f'c."{name}"' for name in _COLUMNS)
 _LISTS = ("zones", "met", "outstanding")
 
@@ -83,16 +83,16 @@ FROM (
 """
 
 
-async def insert(connection: Connection, clocks: Sequence[Clock]) -> None:
+async def insert(connection: Connection, clocks: Sequence[RequestClock]) -> None:
     """Stores the clocks of received requests, with their timers."""
     rows = _rows(clocks, _COLUMNS)
     await connection.copy_records_to_table("clock", records=rows, columns=_COLUMNS)
     await put_timers(connection, [(clock.request_id, each) for clock in clocks for each in clock.timers])
 
 
-async def hold(
+async def lock_clocks(
     connection: Connection, requests: Sequence[UUID], *, stopped: bool = False, wait: bool = True
-) -> list[Clock]:
+) -> list[RequestClock]:
     """Returns the clocks of these requests, locked, with questions and timers; ``stopped``: also those that stopped."""
     skip = "" if wait else " SKIP LOCKED"
     rows = await connection.fetch(
@@ -112,13 +112,13 @@ async def hold(
     return [_clock_of(row, tuple(asked[row[0]]), tuple(timers[row[0]])) for row in rows]
 
 
-async def of(connection: Connection, requests: Sequence[UUID]) -> dict[UUID, Clock]:
+async def of(connection: Connection, requests: Sequence[UUID]) -> dict[UUID, RequestClock]:
     """Returns the clocks of these requests, running or stopped, without a lock."""
     rows = await connection.fetch(f"SELECT {_CLOCK} FROM clock c WHERE request_id = ANY($1)", requests)  # noqa: S608
     return {row[0]: _clock_of(row) for row in rows}
 
 
-async def save(connection: Connection, before: Sequence[Clock], after: Sequence[Clock]) -> None:
+async def save(connection: Connection, before: Sequence[RequestClock], after: Sequence[RequestClock]) -> None:
     """Writes changed clocks and timers; columns that never change are left out."""
     await update_rows(connection, "clock", "request_id", _TYPES, _rows(after, ("request_id", *_TYPES)))
     old = {(clock.request_id, each.kind, each.ref): each for clock in before for each in clock.timers}
@@ -192,14 +192,16 @@ async def end_questions(connection: Connection, responded_at: Mapping[UUID, date
     return {row[0] for row in rows}
 
 
-def _rows(clocks: Iterable[Clock], names: tuple[str, ...]) -> list[list[object]]:
+def _rows(clocks: Iterable[RequestClock], names: tuple[str, ...]) -> list[list[object]]:
     values = map(attrgetter(*names), clocks)
     return [[",".join(value) if isinstance(value, tuple) else value for value in row] for row in values]
 
 
-def _clock_of(row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = (), timers: tuple[Timer, ...] = ()) -> Clock:
+def _clock_of(
+    row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = (), timers: tuple[Timer, ...] = ()
+) -> RequestClock:
     lists = {name: _list(row[name]) for name in _LISTS}
-    return Clock(**{**row, "right": Right(row["right"]), "questions": asked, "timers": timers, **lists})
+    return RequestClock(**{**row, "right": Right(row["right"]), "questions": asked, "timers": timers, **lists})
 
 
 def _timer_of(row: asyncpg.Record) -> tuple[UUID, Timer]:

@@ -64,16 +64,16 @@ async def track(events: Sequence[FulfilmentCompleted | FulfilmentBlocked], tx: U
 async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, *, again: bool) -> Timer:
     """Schedules the erasure; leaves it to an officer if no day is known, or if the day has passed before."""
     due_at = _due_at(report, tx.policy, tx.policy.today(tx.now))
-    held = due_at is None or (again and due_at <= tx.now)
+    open_ended = due_at is None or (again and due_at <= tx.now)
     kept = [each.model_dump(mode="json", exclude_none=True) for each in report.kept or ()]
     detail = {"task_id": str(report.task_id), "kept": kept, "policy": tx.policy.version}
-    timer = Timer(TimerKind.RETENTION, report.system, None if held else due_at, (), detail)
+    timer = Timer(TimerKind.RETENTION, report.system, None if open_ended else due_at, (), detail)
     await repository.put_timers(tx.connection, [(request_id, timer)])
     ground, until = report.ground or "not_named", report.until.isoformat() if report.until else None
-    state = "held" if held else "scheduled"
+    state = "held" if open_ended else "scheduled"
     said: dict[str, JsonValue] = {"system": report.system, "ground": ground, "until": until, "state": state}
     tx.log_evidence(request_id, "erasure.deferred", said | ({"kept": [*kept]} if kept else {}))
-    if held:
+    if open_ended:
         waits = (request_id, report.system)
         tx.after_commit(partial(log.warning, "retained data needs a decision request_id=%s system=%s", *waits))
     return timer

@@ -17,7 +17,18 @@ from prometheus_client import Counter
 from pydantic import JsonValue
 
 from services.deadline import notifications, repository, retention
-from services.deadline.clock import DAILY, FLAG, STEPPING, Clock, Due, Timer, due_by, next_of, schedule, tickets_for
+from services.deadline.clock import (
+    DAILY,
+    FLAG,
+    STEPPING,
+    ClockStep,
+    RequestClock,
+    Timer,
+    due_by,
+    next_of,
+    schedule,
+    tickets_for,
+)
 from services.deadline.repository import EVERY_REQUEST
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
@@ -30,7 +41,7 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import sleep_until_stopped
 from shared.runtime.metrics import PEOPLE
-from shared.storage.postgres import AGAIN, AWAY
+from shared.storage.postgres import RETRYABLE, UNAVAILABLE
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +84,7 @@ class Poll:
                 begun = begun or await self.begin()
                 if await self.look() == self.settings.batch:
                     continue
-            except (*AWAY, *AGAIN) as error:
+            except (*UNAVAILABLE, *RETRYABLE) as error:
                 log.warning("database unavailable, retrying loop=timers error=%s", type(error).__name__)
             await sleep_until_stopped(self.settings.sweep_seconds, "timers", stopping, self.heartbeats)
 
@@ -118,8 +129,8 @@ class Poll:
     ) -> list[tuple[UUID, Timer]]:
         """Publishes due steps and opens tickets; returns the updated timers."""
         requests = list({about for about, _ in due})
-        held = await repository.hold(tx.connection, requests, stopped=True, wait=False)
-        clocks, after, tickets = {clock.request_id: clock for clock in held}, [], []
+        locked = await repository.lock_clocks(tx.connection, requests, stopped=True, wait=False)
+        clocks, after, tickets = {clock.request_id: clock for clock in locked}, [], []
         for about, timer in due:
             if (clock := clocks.get(about)) is None:  # locked by a handler: the next poll reports it
                 continue
@@ -136,7 +147,7 @@ class Poll:
         return after
 
 
-def _publish(tx: UnitOfWork, clock: Clock, timer: Timer, due: Due) -> None:
+def _publish(tx: UnitOfWork, clock: RequestClock, timer: Timer, due: ClockStep) -> None:
     kind, what = TimerKind(timer.kind), dict[str, object]()
     detail: dict[str, JsonValue] = {"step": due.step, "due_on": due.day.isoformat(), "days": due.days}
     action = _EVIDENCE[kind]

@@ -14,7 +14,7 @@ from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments, system_state
 from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.storage.systems import COUNTING, standings
+from shared.storage.systems import REQUIRED_STATES, read_systems
 
 # Tasks that a worker already runs end without effect.
 _OLD = """
@@ -67,7 +67,7 @@ async def planned(fulfilments: Fulfilments, completed: Sequence[FulfilmentResult
 
 async def _cannot_say(fulfilments: Fulfilments, tx: UnitOfWork) -> list[TaskReport]:
     """Returns reports of the active systems that erase but cannot preview."""
-    known = await standings(tx.connection)
+    known = await read_systems(tx.connection)
     erasing, planning = (
         {step.system for stage in fulfilments.stages_of.get(verb, ()) for step in stage if step.operation is verb}
         for verb in (Operation.ERASE, Operation.PLAN)
@@ -76,5 +76,5 @@ async def _cannot_say(fulfilments: Fulfilments, tx: UnitOfWork) -> list[TaskRepo
     return [
         TaskReport.model_validate({"task_id": uuid7(), "system": system, **said})
         for system in sorted(erasing - planning)
-        if system_state(known, system) in COUNTING
+        if system_state(known, system) in REQUIRED_STATES
     ]

@@ -38,7 +38,7 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[FulfilmentResult]) -> set[
         for each in waiting
         if each.subject_ref in known
     }
-    others = await open_requests.others(tx.connection, marks, _BEFORE)
+    others = await open_requests.find_others(tx.connection, marks, _BEFORE)
     held: set[UUID] = set()
     for each in waiting:
         first = () if each.details.get("regardless") else others.get(each.request_id, ())

@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 from pydantic import JsonValue
 
-from services.export.report.request import LISTED, OTHER, WITHDRAWN, Legends, Request, Step
+from services.export.report.request import LISTED, OTHER, WITHDRAWN, Legends, ReportRequest, TimelineStep
 from services.export.report.words import texts_of
 from shared.domain.identities import IdentityType
 from shared.domain.policy import Policy
@@ -41,7 +41,7 @@ def read_ahead() -> None:
         texts_of(language)
 
 
-async def request_of(tx: UnitOfWork, done: FulfilmentResult, legends: Legends) -> Request:
+async def request_of(tx: UnitOfWork, done: FulfilmentResult, legends: Legends) -> ReportRequest:
     """The request as it is now: the person's own part of its file belongs to what they have asked for (Art. 15(1)).
 
     Raises:
@@ -50,7 +50,7 @@ async def request_of(tx: UnitOfWork, done: FulfilmentResult, legends: Legends) -
     known = (await tx.vault.subject_data(tx.connection, [done.subject_ref])).get(done.subject_ref)
     listed = await lists_name(tx, known)
     country, language, zone = (done.details.get(name) for name in ("country", "language", "zone"))
-    return Request(
+    return ReportRequest(
         done.request_id,
         processing(),
         tx.now.date(),
@@ -71,7 +71,7 @@ async def is_listed(tx: UnitOfWork, done: FulfilmentResult) -> bool:
     return bool(done.right is Right.ACCESS and await lists_name(tx, known))
 
 
-async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[Step]:
+async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[TimelineStep]:
     """Returns what our own lists have of their proved identities: suppressed marketing and withdrawn consents.
 
     A customer's instruction is not about our lists.
@@ -82,15 +82,15 @@ async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[Step]:
     points = {tx.vault.keyring.fingerprint(each): each for each in proofs if each.type is not IdentityType.NAME}
     entries = await suppression.entries(tx.connection, [key for key, each in points.items() if each.type in CHANNELS])
     steps = [
-        Step(since, LISTED, {"contact_point": points[each.fingerprint].value, "right": each.right})
+        TimelineStep(since, LISTED, {"contact_point": points[each.fingerprint].value, "right": each.right})
         for each, since in entries
     ]
     for key, purpose, since in await suppression.withdrawn(tx.connection, points):
-        steps.append(Step(since, WITHDRAWN, {"contact_point": points[key].value, "purpose": purpose}))
+        steps.append(TimelineStep(since, WITHDRAWN, {"contact_point": points[key].value, "purpose": purpose}))
     return steps
 
 
-async def _steps(tx: UnitOfWork, done: FulfilmentResult) -> Sequence[Step]:
+async def _steps(tx: UnitOfWork, done: FulfilmentResult) -> Sequence[TimelineStep]:
     """Returns the history of the request, and of the others of the same person with their ids."""
     others = done.details.get("of_same_person")
     found = [_step(entry, {}) for entry in await evidence.entries(tx.connection, done.request_id)]
@@ -99,5 +99,5 @@ async def _steps(tx: UnitOfWork, done: FulfilmentResult) -> Sequence[Step]:
     return found
 
 
-def _step(entry: asyncpg.Record, which: Mapping[str, JsonValue]) -> Step:
-    return Step(entry["at"], entry["action"], {**orjson.loads(entry["detail"]), **which})
+def _step(entry: asyncpg.Record, which: Mapping[str, JsonValue]) -> TimelineStep:
+    return TimelineStep(entry["at"], entry["action"], {**orjson.loads(entry["detail"]), **which})

@@ -37,7 +37,7 @@ _DROP = "DELETE FROM package_due WHERE request_id = ANY($1) RETURNING package_id
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DuePackage:
     """A package that this process builds; ``attempt`` counts from one."""
 
     holder: UUID
@@ -80,18 +80,18 @@ async def drop(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
 async def forget(tx: UnitOfWork, subject_ref: UUID, package_id: UUID) -> None:
     """Drops what an attempt has left."""
     await tx.vault.drop_one(tx.connection, package_id)
-    await tx.vault.drop_from(tx.connection, [subject_ref], FOUND_BY, str(package_id))
+    await tx.vault.drop_of_source(tx.connection, [subject_ref], FOUND_BY, str(package_id))
 
 
-async def claim(connection: Connection, holder: UUID, now: datetime) -> Due | None:
+async def claim(connection: Connection, holder: UUID, now: datetime) -> DuePackage | None:
     """Leases the package that is due first, of those no live process has; None if there is none."""
     if not await connection.fetchval(_ANY, now):
         return None
     row = await connection.fetchrow(_CLAIM, holder, now)
-    return Due(holder, *row) if row else None
+    return DuePackage(holder, *row) if row else None
 
 
-async def hold(connection: Connection, due: Due) -> None:
+async def hold(connection: Connection, due: DuePackage) -> None:
     """Keeps it in hand until the end of the transaction.
 
     Raises:
@@ -101,11 +101,11 @@ async def hold(connection: Connection, due: Due) -> None:
         raise LeaseLost("a package is no longer ours to make")
 
 
-async def postpone(connection: Connection, due: Due, not_before: datetime) -> None:
+async def postpone(connection: Connection, due: DuePackage, not_before: datetime) -> None:
     """Releases the package, to be retried by any process."""
     await connection.execute(_AGAIN, due.package_id, due.holder, not_before)
 
 
-async def end(connection: Connection, due: Due) -> None:
+async def end(connection: Connection, due: DuePackage) -> None:
     """Removes a package that is built or blocked."""
     await connection.execute("DELETE FROM package_due WHERE package_id = $1", due.package_id)

@@ -19,7 +19,7 @@ async def retry(fulfilments: Fulfilments, events: Sequence[RetryRequested], tx: 
     restarted = await fulfilments.retry(tx, [event.request_id for event in events])
     for event in events:
         if systems := restarted.get(event.request_id):
-            await tx.vault.drop_given(tx.connection, event.subject, systems)
+            await tx.vault.drop_of_systems(tx.connection, event.subject, systems)
 
 
 async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:

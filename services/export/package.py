@@ -16,9 +16,9 @@ from services.export.archive import Archive, Write
 from services.export.pieces import DATA, DESCRIPTION, SCHEMA, STEPS, Piece
 from services.export.readme import README, readme, schema
 from services.export.report import page
-from services.export.report.request import LISTS, Request
+from services.export.report.request import LISTS, ReportRequest
 from services.export.report.words import texts_of
-from services.export.survey import Category
+from services.export.survey import SurveyedCategory
 from shared.domain.release import REPORT
 from shared.domain.rights import Right
 
@@ -41,13 +41,13 @@ class About:
 
     right: Right
     at: datetime
-    request: Request
+    request: ReportRequest
 
 
-async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[str, Category] | None:
+async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[str, SurveyedCategory] | None:
     """Writes the package, and says what is in it; None where nothing is: then what was written counts for nothing."""
     archive = Archive(about.at, write, large=sum(part.size for part in parts) >= _LARGE)
-    known: dict[str, Category] = {}
+    known: dict[str, SurveyedCategory] = {}
     met: list[set[str]] = []
     hung: list[Part] = []
     async with archive.file(DATA) as lines:
@@ -87,7 +87,7 @@ async def _attach(archive: Archive, parts: Sequence[Part], about: About) -> None
                 await archive.add(*one.attached)
 
 
-async def _explain(archive: Archive, known: Mapping[str, Category], about: About) -> None:
+async def _explain(archive: Archive, known: Mapping[str, SurveyedCategory], about: About) -> None:
     """Adds what an access has next to the data: the request's history and the report (Art. 15(1), (2)).
 
     Where a customer has asked they decide about the data, so what these are for is theirs to say.
@@ -102,7 +102,7 @@ async def _explain(archive: Archive, known: Mapping[str, Category], about: About
     await archive.add(REPORT, report)
 
 
-def _description(archive: Archive, known: Mapping[str, Category], about: About) -> bytes:
+def _description(archive: Archive, known: Mapping[str, SurveyedCategory], about: About) -> bytes:
     """Returns the description that a program reads first: the package and its files."""
     missing = sorted(about.request.missing())
     description = {
@@ -120,7 +120,9 @@ def _description(archive: Archive, known: Mapping[str, Category], about: About) 
     return orjson.dumps(description, option=orjson.OPT_INDENT_2)
 
 
-def _lines(system: str, content: bytes, about: About, known: dict[str, Category]) -> tuple[bytes, set[str], bool]:
+def _lines(
+    system: str, content: bytes, about: About, known: dict[str, SurveyedCategory]
+) -> tuple[bytes, set[str], bool]:
     """Counts the records of one part; returns JSON Lines, the categories, and whether files are attached."""
     found = _of(system, content, about, None)
     return b"".join(one.line for one in found), survey.count(found, known), any(one.attached for one in found)

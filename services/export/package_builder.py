@@ -20,11 +20,11 @@ from pydantic import JsonValue
 from services.export import due as waiting
 from services.export import package
 from services.export.answered import request_of
-from services.export.due import STEP, Due, gave
+from services.export.due import STEP, DuePackage, gave
 from services.export.package import About, Part
 from services.export.report.request import incomplete
 from services.export.report.words import texts_of
-from services.export.survey import Category, handed_out
+from services.export.survey import SurveyedCategory, handed_out
 from shared.app.service import Running
 from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
 from shared.domain.events import FulfilmentBlocked
@@ -45,7 +45,7 @@ from shared.runtime.loops import alive, backoff, retry_while_unavailable
 from shared.runtime.metrics import RELEASES
 from shared.runtime.settings import WorkSettings
 from shared.storage.chunks import Begin, Chunked, ChunkWriter
-from shared.storage.postgres import AGAIN, AWAY, Connection
+from shared.storage.postgres import RETRYABLE, UNAVAILABLE, Connection
 from shared.storage.release import KIND as FOUND_BY
 from shared.storage.release import Manifest, ReleaseCheck, rows_of, sealed
 from shared.storage.vault import Sealing
@@ -74,7 +74,7 @@ for _result in ("fits", "withheld"):
 
 
 async def check(
-    unit_of_work: UnitOfWorkFactory, begin: Begin, due: Due, right: Right, parts: Sequence[Part], now: datetime
+    unit_of_work: UnitOfWorkFactory, begin: Begin, due: DuePackage, right: Right, parts: Sequence[Part], now: datetime
 ) -> Mapping[str, ReleaseFault]:
     """Returns by system why its copy cannot be released; seals by what every other record was found, part by part.
 
@@ -172,21 +172,21 @@ class PackageBuilder:
                 await retry_while_unavailable(partial(self._postpone, due, again), name, heartbeats)
         return True
 
-    async def claim(self) -> Due | None:
+    async def claim(self) -> DuePackage | None:
         """Takes the package that is due first in hand."""
         async with self._unit_of_work.pool.acquire() as connection:
             return await waiting.claim(connection, self._lease.holder, self._unit_of_work.clock.now())
 
-    async def make(self, due: Due) -> timedelta | None:
+    async def make(self, due: DuePackage) -> timedelta | None:
         """Makes it and says so, or has a person asked; returns after which time it is to be tried again, if it is."""
         with self._tracing.together("export package", [due.traceparent]):
             try:
                 await self._lease.run_leased(due.holder, self._make(due))
             except LeaseLost as lost:
                 log.info("package abandoned request_id=%s reason=%s", due.request_id, lost)
-            except (SourceChanged, *AGAIN):
+            except (SourceChanged, *RETRYABLE):
                 return timedelta(0)
-            except AWAY as error:
+            except UNAVAILABLE as error:
                 log.info(
                     "database unavailable, package waits request_id=%s error=%s", due.request_id, type(error).__name__
                 )
@@ -197,11 +197,11 @@ class PackageBuilder:
                 return backoff(due.attempt, self._settings)
         return None
 
-    async def _postpone(self, due: Due, pause: timedelta) -> None:
+    async def _postpone(self, due: DuePackage, pause: timedelta) -> None:
         async with self._unit_of_work.pool.acquire() as connection:
             await waiting.postpone(connection, due, self._unit_of_work.clock.now() + pause)
 
-    async def _make(self, due: Due) -> None:
+    async def _make(self, due: DuePackage) -> None:
         async with self._unit_of_work.begin() as tx:
             await waiting.hold(tx.connection, due)
             await waiting.forget(tx, due.subject_ref, due.package_id)
@@ -218,7 +218,7 @@ class PackageBuilder:
         except Shredded:
             await self._give_up(due, collected, dict.fromkeys(collected.systems, KeyGone(_GONE)))
 
-    async def _pack(self, due: Due, collected: Collected, about: About) -> None:
+    async def _pack(self, due: DuePackage, collected: Collected, about: About) -> None:
         begin, vault = partial(self._ours, due), self._unit_of_work.vault
         parts = [Part(system, size, partial(self._open, place)) for place, system, size in collected.places]
         faults = await check(self._unit_of_work, begin, due, about.right, parts, about.at)
@@ -260,7 +260,7 @@ class PackageBuilder:
         return content
 
     @asynccontextmanager
-    async def _ours(self, due: Due) -> AsyncIterator[Connection]:
+    async def _ours(self, due: DuePackage) -> AsyncIterator[Connection]:
         """Opens a transaction to store a piece while this process holds the package."""
         async with self._unit_of_work.pool.acquire() as connection, connection.transaction():
             await waiting.hold(connection, due)
@@ -268,7 +268,7 @@ class PackageBuilder:
 
     async def _give_up(
         self,
-        due: Due,
+        due: DuePackage,
         collected: Collected,
         failures: Mapping[str, Refused],
         faults: Mapping[str, ReleaseFault] | None = None,
@@ -292,7 +292,7 @@ class PackageBuilder:
                 await waiting.end(tx.connection, due)
 
 
-async def _collected(tx: UnitOfWork, due: Due) -> Collected | None:
+async def _collected(tx: UnitOfWork, due: DuePackage) -> Collected | None:
     """Returns the parts that each system gave, without those of a system that did not finish.
 
     None where the request's work is no longer done.
@@ -303,12 +303,12 @@ async def _collected(tx: UnitOfWork, due: Due) -> Collected | None:
         done = next(iter(await lock_ended(tx, [due.fulfilment_id], FulfilmentState.COMPLETE)), None)
     if done is None:
         return None
-    places = await tx.vault.places(tx.connection, done.subject_ref, "records")
+    places = await tx.vault.list_pieces(tx.connection, done.subject_ref, "records")
     given = gave(done)
     return Collected(done, [place for place in places if place[1] in given])
 
 
-def _say(tx: UnitOfWork, due: Due, done: FulfilmentResult, package_id: UUID | None) -> None:
+def _say(tx: UnitOfWork, due: DuePackage, done: FulfilmentResult, package_id: UUID | None) -> None:
     """Publishes what is done; the answer to a person who is only on our own list never says "no data"."""
     if due.decided:
         tx.publish(done.report_event(package_id))
@@ -318,13 +318,13 @@ def _say(tx: UnitOfWork, due: Due, done: FulfilmentResult, package_id: UUID | No
     tx.publish(event.model_copy(update={"outcome": Outcome.FULFILLED}) if alone else event)
 
 
-async def _in_its_place(tx: UnitOfWork, due: Due) -> None:
+async def _in_its_place(tx: UnitOfWork, due: DuePackage) -> None:
     """Drops the package of an answer before, in part or in time, and by what its rows were found."""
-    await tx.vault.drop_kind(tx.connection, [due.subject_ref], "package", but=due.package_id)
-    await tx.vault.keep_from(tx.connection, due.subject_ref, FOUND_BY, due.source)
+    await tx.vault.drop_kind(tx.connection, [due.subject_ref], "package", except_id=due.package_id)
+    await tx.vault.drop_other_sources(tx.connection, due.subject_ref, FOUND_BY, due.source)
 
 
-def _lacks(found: Mapping[str, Category], about: About) -> Mapping[str, JsonValue]:
+def _lacks(found: Mapping[str, SurveyedCategory], about: About) -> Mapping[str, JsonValue]:
     """Returns the names of columns and categories that no one has described."""
     if about.right is not Right.ACCESS or about.request.instructed:
         return {}
@@ -355,4 +355,4 @@ async def drop(tx: UnitOfWork, done: FulfilmentResult, failures: Mapping[str, Re
     systems = list(failures)
     codes, whys = [each.code for each in failures.values()], [failure_details(each) for each in failures.values()]
     await tx.connection.execute(_FAILED, done.fulfilment_id, systems, codes, whys, done.operation)
-    await tx.vault.drop_given(tx.connection, done.subject_ref, systems)
+    await tx.vault.drop_of_systems(tx.connection, done.subject_ref, systems)

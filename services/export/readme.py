@@ -7,9 +7,9 @@ from typing import Final
 import orjson
 
 from services.export.pieces import DATA, DESCRIPTION, FOLDER, SCHEMA, STEPS
-from services.export.report.request import Request
+from services.export.report.request import ReportRequest
 from services.export.report.words import ReportWords, texts_of
-from services.export.survey import Category
+from services.export.survey import SurveyedCategory
 from shared.domain.release import REPORT
 from shared.domain.rights import Right
 
@@ -18,7 +18,9 @@ README: Final = "README.txt"
 _LAST: Final = {SCHEMA: "schema", DATA: "data", DESCRIPTION: "description", README: "readme"}
 
 
-def explained(known: Mapping[str, Category], request: Request, files: Collection[str]) -> Iterator[tuple[str, str]]:
+def explained(
+    known: Mapping[str, SurveyedCategory], request: ReportRequest, files: Collection[str]
+) -> Iterator[tuple[str, str]]:
     """Yields what is in each of these files; files of a folder have one line."""
     words = ReportWords(request.policy, request.language, request.zone)
     texts = words.texts
@@ -31,13 +33,15 @@ def explained(known: Mapping[str, Category], request: Request, files: Collection
     yield from ((name, texts.readme[key]) for name, key in _LAST.items() if name in files)
 
 
-def readme(known: Mapping[str, Category], right: Right, at: datetime, request: Request, files: Collection[str]) -> str:
+def readme(
+    known: Mapping[str, SurveyedCategory], right: Right, at: datetime, request: ReportRequest, files: Collection[str]
+) -> str:
     """Returns the text of the readme; ``files``: the names of the package's files."""
     return "\n".join([*_lines(known, right, at, request, files), ""])
 
 
 def _lines(
-    known: Mapping[str, Category], right: Right, at: datetime, request: Request, files: Collection[str]
+    known: Mapping[str, SurveyedCategory], right: Right, at: datetime, request: ReportRequest, files: Collection[str]
 ) -> Iterator[str]:
     words = ReportWords(request.policy, request.language, request.zone)
     says = words.texts.readme
@@ -51,7 +55,7 @@ def _lines(
         yield from ("", says["transmission"])
 
 
-def schema(known: Mapping[str, Category], request: Request) -> bytes:
+def schema(known: Mapping[str, SurveyedCategory], request: ReportRequest) -> bytes:
     """Returns the JSON Schema (2020-12) of a data line: fields by category, with types and meanings."""
     return orjson.dumps(
         {
@@ -66,7 +70,7 @@ def schema(known: Mapping[str, Category], request: Request) -> bytes:
     )
 
 
-def _of(name: str, held: Category, request: Request) -> dict[str, object]:
+def _of(name: str, held: SurveyedCategory, request: ReportRequest) -> dict[str, object]:
     fields: dict[str, dict[str, object]] = {}
     for field, kinds in held.fields.items():
         meaning = texts_of(request.language).meaning(request.meaning(held.systems, name, field), field)

@@ -23,7 +23,7 @@ _KINDS: Mapping[type, str] = {
 
 
 @dataclass(slots=True)
-class Category:
+class SurveyedCategory:
     """The content of one category: rows by system and place, its fields and the JSON types of each.
 
     ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden, and ``hidden``
@@ -82,18 +82,18 @@ def lasting(said: Collection[bool | None]) -> bool | None:
     return True if True in said else None if None in said else False
 
 
-def count(pieces: Iterable[Piece], known: dict[str, Category]) -> set[str]:
+def count(pieces: Iterable[Piece], known: dict[str, SurveyedCategory]) -> set[str]:
     """Counts these with what is known; returns the categories that they are of."""
     met = set()
     for piece in pieces:
         if (category := known.get(piece.category)) is None:
-            category = known[piece.category] = Category()
+            category = known[piece.category] = SurveyedCategory()
         category.add(piece)
         met.add(piece.category)
     return met
 
 
-def handed_out(report: TaskReport, known: Mapping[str, Category]) -> TaskReport:
+def handed_out(report: TaskReport, known: Mapping[str, SurveyedCategory]) -> TaskReport:
     """Returns the report of a system with how many of its records are in a portability package."""
     if report.outcome != TaskOutcome.EXPORTED or report.by_hand:
         return report

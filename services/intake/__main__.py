@@ -3,7 +3,7 @@
 from functools import cache, partial
 
 from services.intake import app
-from services.intake.events import handlers, listener
+from services.intake.events import handlers, user_events
 from services.intake.jobs import expiry, resuming
 from services.intake.packages import downloads, releases
 from services.intake.queries import figures
@@ -19,9 +19,9 @@ def configure() -> None:
     """Reads letters, reasons and emitters, and registers handlers and loops; raises ``Misconfigured``."""
     settings = IntakeSettings()
     submissions, emitters = cache(partial(Submissions.of, settings=settings)), settings.read_emitters()
-    handlers.Handlers.configured().subscribe(service)
+    handlers.EventHandlers.configured().subscribe(service)
     service.serve(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
-    listener.join(service, emitters, submissions)
+    user_events.subscribe_emitters(service, emitters, submissions)
     service.add_loops(*(each.run for each in (figures, resuming, digests)))
     service.add_loops(*(partial(each.run, settings=settings) for each in (downloads, expiry, releases)))
 

@@ -14,14 +14,14 @@ from starlette.types import ASGIApp
 
 from services.console import mounting as console
 from services.intake.access.auth import ApiKeys
-from services.intake.actions.deciding import Deciding
+from services.intake.actions.use_cases import UseCases
 from services.intake.api import actions, downloads, integrations, plans, recipients, requests, resources, submissions
 from services.intake.api.admission import Admission
 from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.document import Api
 from services.intake.api.problems import EVERYWHERE, HANDLERS
 from services.intake.identity.proving import identity_policy
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.queries.suppression_check import SuppressionList
 from services.intake.request.reasons import read_reasons
@@ -81,15 +81,15 @@ def build(
     ``submissions_of``: builds what accepts submissions; by default only the API submits.
     """
     settings = settings or IntakeSettings()
-    unit_of_work, over = running.unit_of_work, running.unit_of_work.policy.overlay
-    identity, reasons = identity_policy(over), read_reasons(over)
-    policy, written = PolicySettings().read_time_limits(), Letters()
+    unit_of_work, overlay = running.unit_of_work, running.unit_of_work.policy.overlay
+    identity, reasons = identity_policy(overlay), read_reasons(overlay)
+    policy, letters = PolicySettings().read_time_limits(), LetterFacts()
     api = copy.copy(_built())
     api.state, api.middleware_stack = State(), None
     submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
-    links = portal.links(unit_of_work, written, identity.links)
-    use_cases = Deciding(
-        *(unit_of_work, policy, written, identity, settings.instants, reasons, settings),
+    links = portal.links(unit_of_work, letters, identity.links)
+    use_cases = UseCases(
+        *(unit_of_work, policy, letters, identity, settings.instants, reasons, settings),
         Holds.of(PolicySettings()),
         MailUseCases(unit_of_work, submitted, links),
     )
@@ -107,7 +107,7 @@ def build(
     sites = [*portal.mounted(services, links), *console.mounted(services)]
     inside = Starlette(routes=[*probes, *documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
-    find = partial(lookup.named, unit_of_work.pool)
+    find = partial(lookup.find_by_reference, unit_of_work.pool)
     return Admission(inside, submissions.unrouted(services), api_keys, settings, find)
 
 

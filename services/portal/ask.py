@@ -12,11 +12,11 @@ from starlette.routing import BaseRoute
 from services.intake.access import auth
 from services.intake.core.errors import BadRequest
 from services.intake.request.lifecycle import State
-from services.intake.submission.group_commit import SubmissionContext
+from services.intake.submission.writer import SubmissionContext
 from services.portal import draft as drafts
 from services.portal import proof
-from services.portal.draft import Draft, Fault, Number
-from services.portal.portal import LINKED, Portal, Works, at, countries, language_of, spoken
+from services.portal.draft import Fault, Number, RequestDraft
+from services.portal.portal import LINKED, Portal, PortalContext, at, countries, language_of, spoken
 from services.portal.proof import signed_in_of
 from services.web.forms import FormError
 from services.web.site import Visit
@@ -44,7 +44,7 @@ _EASTERNMOST = timedelta(hours=14)
 
 def routes(portal: Portal) -> list[BaseRoute]:
     """Returns the pages of a new request."""
-    asking = Asking(portal.works)
+    asking = AskPages(portal.context)
     pages = {
         "right": asking.right,
         "detail": asking.detail,
@@ -60,15 +60,15 @@ def routes(portal: Portal) -> list[BaseRoute]:
 
 
 @dataclass(frozen=True)
-class Asking:
+class AskPages:
     """The pages of a new request; the session holds the draft until it is submitted."""
 
-    works: Works
+    context: PortalContext
 
     @property
     def _today(self) -> date:
         """Returns the day in the easternmost time zone (UTC+14): no requester's own day is in the future."""
-        return (self.works.services.unit_of_work.clock.now() + _EASTERNMOST).date()
+        return (self.context.services.unit_of_work.clock.now() + _EASTERNMOST).date()
 
     async def right(self, visit: Visit) -> Response:
         """Asks for the right."""
@@ -78,7 +78,7 @@ class Asking:
             right, faults = drafts.read_right(visit.form)
             if right:
                 same = right == draft.right
-                return _goes_on(visit, draft.with_(right=right, detail=draft.detail if same else {}))
+                return _next_step(visit, draft.with_(right=right, detail=draft.detail if same else {}))
         options = [_option(visit, f"portal_right.{right}", right) for right in RIGHTS]
         aside = ("/port-my-number", spoken(visit, say("portal.port_title")))
         chosen = (draft.right,) if draft.right else ()
@@ -96,14 +96,14 @@ class Asking:
         if visit.sent:
             detail, faults = drafts.read_detail(draft.right, visit.form, [each[0] for each in offered])
             if not faults:
-                return _goes_on(visit, draft.with_(detail=detail))
+                return _next_step(visit, draft.with_(detail=detail))
         field, title, several = drafts.DETAILS[draft.right]
         said = draft.detail.get(field, ())
         chosen = said if several else [said]
         return _choose(visit, field, title, offered, chosen, faults, kind="checkbox" if several else "radio")
 
     def _detail_options(self, visit: Visit, right: Right) -> Iterator[tuple[str, str, str]]:
-        policy = self.works.services.unit_of_work.policy
+        policy = self.context.services.unit_of_work.policy
         match right:
             case Right.CONSENT_WITHDRAWAL:
                 yield from ((name, _purpose(visit, name, policy.purposes), "") for name in sorted(policy.consents))
@@ -120,7 +120,7 @@ class Asking:
             if visit.form.get("whom") == "other":
                 return at(visit, "/for-another")
             if visit.form.get("whom") == "me":
-                return _goes_on(visit, draft.with_(whom="me"))
+                return _next_step(visit, draft.with_(whom="me"))
             faults = [("whom", say("portal_error.choose"))]
         options = [_option(visit, f"portal_whom.{each}", each) for each in ("me", "other")]
         return _choose(visit, "whom", "portal.whom_title", options, (draft.whom,), faults)
@@ -135,7 +135,7 @@ class Asking:
             if not faults:
                 # A number without its country's code is read as it is dialled there.
                 good = not drafts.wrong_numbers(draft.numbers, values["country"], self._today)
-                return _goes_on(visit, draft.with_(**values, details=draft.details and good))
+                return _next_step(visit, draft.with_(**values, details=draft.details and good))
         elif (signed_in := signed_in_of(visit)) and signed_in.email and not draft.email:
             values["email"] = signed_in.email
         options = [("", spoken(visit, say("portal.country_none"))), *countries(language)]
@@ -148,7 +148,7 @@ class Asking:
         if visit.sent:
             said, faults = drafts.read_details(visit.form, draft.country, self._today)
             if not faults:
-                return _goes_on(visit, draft.with_(**said, details=True))
+                return _next_step(visit, draft.with_(**said, details=True))
         elif not draft.details:
             faults = drafts.wrong_numbers(draft.numbers, draft.country, self._today)
         numbers = [
@@ -176,7 +176,7 @@ class Asking:
             return await self._send(visit, draft)
         # Sent with another mark, the answers have changed since the page was shown.
         errors = [FormError("send", spoken(visit, say("portal_error.other_answers")))] if visit.sent else []
-        shown = _shown(visit, draft, self.works.services.unit_of_work.policy)
+        shown = _shown(visit, draft, self.context.services.unit_of_work.policy)
         return visit.page("check.html", errors, answers=shown, shown=mark)
 
     async def sent(self, visit: Visit) -> Response:
@@ -184,23 +184,23 @@ class Asking:
         said = visit.session.data.get("sent")
         if not isinstance(said, dict):
             return at(visit, "/")
-        links = self.works.services.use_cases.identity.links
+        links = self.context.services.use_cases.identity.links
         shown = {**said, "due": spoken(visit, say("portal.day", day=date.fromisoformat(str(said["due"]))))}
         return visit.page(
             "sent.html",
             **shown,
             hours=links.hours,
             minutes=links.code_minutes,
-            sign_in=self.works.settings.sign_in_url if said["prove"] else None,
+            sign_in=self.context.settings.sign_in_url if said["prove"] else None,
             follows=visit.session.data.get("request") == said["request_id"],
         )
 
-    async def _correction(self, visit: Visit, draft: Draft) -> Response:
+    async def _correction(self, visit: Visit, draft: RequestDraft) -> Response:
         faults: list[Fault] = []
         if visit.sent:
             detail, faults = drafts.read_correction(visit.form)
             if not faults:
-                return _goes_on(visit, draft.with_(detail=detail))
+                return _next_step(visit, draft.with_(detail=detail))
             values = {name: visit.form.get(name) for name in ("field", "current", "asserted", "contested")}
         else:
             (change,) = draft.detail.get("changes", ({},))
@@ -209,10 +209,10 @@ class Asking:
         options = [(each, _field_name(visit, each), "") for each in drafts.FIELDS]
         return visit.page("correction.html", _errors_of(visit, faults), values=values, options=options)
 
-    async def _send(self, visit: Visit, draft: Draft) -> Response:
+    async def _send(self, visit: Visit, draft: RequestDraft) -> Response:
         """Submits the draft, once, and sends the link that proves the contact."""
-        self.works.count_sending(visit.request)
-        services, caller = self.works.services, auth.portal()
+        self.context.count_sending(visit.request)
+        services, caller = self.context.services, auth.portal_caller()
         try:
             submission = draft.submission(
                 language_of(visit.request),
@@ -245,12 +245,12 @@ class Asking:
         if submission.proofs:  # the customer portal vouches for it
             visit.session.data["request"] = visit.session.principal = str(accepted.request_id)
         if asked:
-            asker = self.works.asker(visit.request)
-            await self.works.links.send(accepted.request_id, link_id, None, asker)
+            asker = self.context.asker(visit.request)
+            await self.context.links.send(accepted.request_id, link_id, None, asker)
         return at(visit, "/sent")
 
 
-def _goes_on(visit: Visit, draft: Draft) -> Response:
+def _next_step(visit: Visit, draft: RequestDraft) -> Response:
     visit.session.data["draft"] = draft.model_dump_json()
     return at(visit, f"/ask/{draft.next}")
 
@@ -290,18 +290,18 @@ def _errors_of(visit: Visit, faults: Sequence[Fault]) -> list[FormError]:
     return [FormError(field, spoken(visit, said)) for field, said in faults]
 
 
-def _number(draft: Draft, place: int) -> dict[str, str]:
+def _number(draft: RequestDraft, place: int) -> dict[str, str]:
     known = draft.numbers[place - 1] if place <= len(draft.numbers) else Number()
     return known.model_dump()
 
 
-def draft_of(visit: Visit) -> Draft:
+def draft_of(visit: Visit) -> RequestDraft:
     """Returns the draft of this session."""
     said = visit.session.data.get("draft")
-    return Draft.model_validate_json(said) if isinstance(said, str) else Draft.begun()
+    return RequestDraft.model_validate_json(said) if isinstance(said, str) else RequestDraft.begun()
 
 
-def _shown(visit: Visit, draft: Draft, policy: Policy) -> Sequence[tuple[str, str, str]]:
+def _shown(visit: Visit, draft: RequestDraft, policy: Policy) -> Sequence[tuple[str, str, str]]:
     """Returns each answer with its label and the page that changes it."""
 
     def said(key: str) -> str:
@@ -331,7 +331,7 @@ def _field_name(visit: Visit, name: str) -> str:
     return spoken(visit, say(f"portal_field.{name.replace('.', '_')}"))
 
 
-def _exactly(visit: Visit, draft: Draft, policy: Policy) -> str:
+def _exactly(visit: Visit, draft: RequestDraft, policy: Policy) -> str:
     match draft.right:
         case Right.RESTRICTION:
             return spoken(visit, say(f"portal_ground.{draft.detail['ground']}"))
@@ -348,7 +348,7 @@ def _exactly(visit: Visit, draft: Draft, policy: Policy) -> str:
             return ""
 
 
-def _account(visit: Visit, draft: Draft) -> str:
+def _account(visit: Visit, draft: RequestDraft) -> str:
     """Returns the customer number that is sent: that of the sign-in comes first."""
     signed_in = signed_in_of(visit)
     return spoken(visit, say("portal.account_signed", account=signed_in.account_id)) if signed_in else draft.account

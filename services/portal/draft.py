@@ -41,7 +41,7 @@ _UNWRITABLE = {"name": "portal_error.name", "email": "portal_error.email", "phon
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
-class SignedIn(BaseModel):
+class PortalSignIn(BaseModel):
     """The account that has signed in at the customer portal; ``method``: of proof, as the policy names it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +61,7 @@ class Number(BaseModel):
     until: str = ""
 
 
-class Draft(BaseModel):
+class RequestDraft(BaseModel):
     """A request that is being written; ``details``: whether the page of numbers was passed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,11 +82,11 @@ class Draft(BaseModel):
         """Returns an empty draft."""
         return cls(key=str(uuid4()))
 
-    def with_(self, **said: object) -> "Draft":
+    def with_(self, **said: object) -> "RequestDraft":
         """Returns the draft with these answers."""
         return self.model_copy(update=said)
 
-    def mark(self, signed_in: SignedIn | None) -> str:
+    def mark(self, signed_in: PortalSignIn | None) -> str:
         """Returns a hash of the answers and of the sign-in."""
         who = signed_in.model_dump_json() if signed_in else ""
         return hashlib.sha256(f"{self.model_dump_json()}{who}".encode()).hexdigest()[:32]
@@ -109,7 +109,7 @@ class Draft(BaseModel):
             return "contact"
         return "check" if self.details else "details"
 
-    def submission(self, language: Language, signed_in: SignedIn | None, zones: Sequence[str]) -> Submission:
+    def submission(self, language: Language, signed_in: PortalSignIn | None, zones: Sequence[str]) -> Submission:
         """Returns the submission; ``zones``: the time zones in which its days may be meant.
 
         Raises:
@@ -259,7 +259,7 @@ def _same(kind: IdentityType, one: str, other: str) -> bool:
         return False
 
 
-def vouched(signed_in: SignedIn, stated: tuple[Identity, ...]) -> list[IdentityProof]:
+def vouched(signed_in: PortalSignIn, stated: tuple[Identity, ...]) -> list[IdentityProof]:
     """Returns what the customer portal proves of the stated identities."""
     proofs = []
     for kind, field, value in (

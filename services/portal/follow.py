@@ -14,19 +14,19 @@ from starlette.routing import BaseRoute
 from services.intake.access import auth
 from services.intake.actions import registry
 from services.intake.actions.bodies import Nothing, QuestionReply
-from services.intake.actions.performing import Basis
+from services.intake.actions.execution import SeenVersion
 from services.intake.api import downloads, views
 from services.intake.core.errors import BadRequest, Forbidden, NotFound, PreconditionFailed
-from services.intake.letters import correspondence, portal_news
-from services.intake.letters.rendering import Letters
+from services.intake.letters import portal_notifications, sealed_letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.packages import downloads as packages
-from services.intake.request import deferrals, delivery
+from services.intake.request import deferrals, delivery_effects
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
-from services.intake.request.messages.answer import standing
+from services.intake.request.messages.answer import status_sentences
 from services.intake.request.reports import Covered
 from services.intake.store.repository import Requests
-from services.portal.portal import TRIES, NotProved, Overtaken, Portal, Works, at, language_of, spoken
+from services.portal.portal import TRIES, NotProved, Portal, PortalContext, StaleVersion, at, language_of, spoken
 from services.portal.proof import may_follow
 from services.web.forms import FormError
 from services.web.site import Visit
@@ -39,16 +39,16 @@ from shared.domain.sentences import Fact, Sentence, Term, named_system, say
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 
 
-async def note(unit_of_work: UnitOfWorkFactory, letters: Letters, request_id: UUID) -> None:
+async def note(unit_of_work: UnitOfWorkFactory, letters: LetterFacts, request_id: UUID) -> None:
     """Records, once, that the page shows the open question of a request."""
     async with unit_of_work.begin() as tx:
         registry = await Requests.locked(tx, letters, [request_id])
         request = registry.get(request_id)
         if request is None or request.question is None or not request.question.undelivered:
             return
-        registry.tell(delivery.shown(request, tx.now))
+        registry.apply_delivery(delivery_effects.on_question_read(request, tx.now))
         tx.log_evidence(request_id, "question.shown", {"question_id": str(request.question.question_id)})
-        await portal_news.known(tx, request_id, request.question.question_id)
+        await portal_notifications.note_read(tx, request_id, request.question.question_id)
         await registry.save()
 
 
@@ -72,7 +72,7 @@ _NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "proof_late")
 
 def routes(portal: Portal) -> list[BaseRoute]:
     """The pages of one's own request."""
-    following = Following(portal.works)
+    following = FollowPages(portal.context)
     return [
         portal.page("/{language}/request", following.status),
         portal.page("/{language}/request/answer", following.answer, sends=True),
@@ -85,16 +85,16 @@ def routes(portal: Portal) -> list[BaseRoute]:
 
 
 @dataclass(frozen=True)
-class Following:
+class FollowPages:
     """The pages of a request, for the person who has proved in this session that it is theirs."""
 
-    works: Works
+    context: PortalContext
 
     async def status(self, visit: Visit) -> Response:
         """Shows the status, the date and what was found."""
         request = await self._shown(visit)
-        use_cases, settings = self.works.services.use_cases, self.works.services.settings
-        today = self.works.services.unit_of_work.clock.now().date()
+        use_cases, settings = self.context.services.use_cases, self.context.services.settings
+        today = self.context.services.unit_of_work.clock.now().date()
         view = views.view(request, today, use_cases.letters, officer=False)
 
         def words(fact: Fact) -> str:
@@ -114,11 +114,11 @@ class Following:
             received=words(request.received_at),
             due=words(request.due_on),
             ended=request.closed_at is not None,
-            answer=words(standing(request, today)),
+            answer=words(status_sentences(request, today)),
             next=[words(each) for each in next_steps(request)],
             question=await self._question(request),
             answerable=_answerable(request),
-            sign_in=self.works.settings.sign_in_url if may_sign_in(request) else None,
+            sign_in=self.context.settings.sign_in_url if may_sign_in(request) else None,
             package=link,
             used_up=used_up,
             report=view.package and request.right is Right.ACCESS,
@@ -154,38 +154,38 @@ class Following:
         """Records the answer to the question that the page has shown; retries if the request changes meanwhile.
 
         Raises:
-            Overtaken: that question is no longer open; the page gives the text back.
+            StaleVersion: that question is no longer open; the page gives the text back.
         """
         for _ in range(TRIES):
-            request = await self._mine(visit)
+            request = await self._own_request(visit)
             open_now = request.question if _answerable(request) else None
             if open_now is None or str(open_now.question_id) != visit.form.get("question"):
                 break
-            basis = Basis(str(request.request_id), str(request.version), auth.portal(request.request_id))
+            basis = SeenVersion(str(request.request_id), str(request.version), auth.portal_caller(request.request_id))
             with suppress(PreconditionFailed):
-                await registry.decide(self.works.services.use_cases, basis, "record-reply", QuestionReply(text=text))
+                await registry.decide(self.context.services.use_cases, basis, "record-reply", QuestionReply(text=text))
                 return
-        raise Overtaken(text)
+        raise StaleVersion(text)
 
     async def withdraw(self, visit: Visit) -> Response:
         """Withdraws the request after a confirmation."""
-        request = await self._mine(visit)
+        request = await self._own_request(visit)
         if not may_withdraw(request):
             visit.session.data["noted"] = "not_withdrawn"
             return at(visit, "/request")
         if visit.sent:
             basis = await self._basis(visit, request)
-            await registry.decide(self.works.services.use_cases, basis, "withdraw", Nothing())
+            await registry.decide(self.context.services.use_cases, basis, "withdraw", Nothing())
             visit.session.data["noted"] = "withdrawn"
             return at(visit, "/request")
         return visit.page("withdraw.html", version=request.version)
 
     async def letters(self, visit: Visit) -> Response:
         """Shows the letters."""
-        request = await self._mine(visit)
-        use_cases = self.works.services.use_cases
+        request = await self._own_request(visit)
+        use_cases = self.context.services.use_cases
         try:
-            written = await use_cases.read_letters(request.request_id, auth.portal(request.request_id), None)
+            written = await use_cases.read_letters(request.request_id, auth.portal_caller(request.request_id), None)
         except Shredded:
             written = []
         shown = [
@@ -197,23 +197,23 @@ class Following:
 
     async def report(self, visit: Visit) -> Response:
         """Shows the report of the package."""
-        request = await self._mine(visit)
-        caller = auth.portal(request.request_id)
-        link = await downloads.begin(request.request_id, "report", caller, self.works.services)
-        return await downloads.fetched(link.download_id, caller, self.works.services)
+        request = await self._own_request(visit)
+        caller = auth.portal_caller(request.request_id)
+        link = await downloads.begin(request.request_id, "report", caller, self.context.services)
+        return await downloads.fetched(link.download_id, caller, self.context.services)
 
     async def package(self, visit: Visit) -> Response:
         """Hands out the package.
 
         Each page has its own link, good for one download: a double click counts once.
         """
-        request, link = await self._mine(visit), visit.request.query_params.get("link", "")
+        request, link = await self._own_request(visit), visit.request.query_params.get("link", "")
         if not hmac.compare_digest(_link(visit, request, link[:_NONCE]).encode(), link.encode()):
             return at(visit, "/request")
-        if await self.works.links.once(link):
-            caller = auth.portal(request.request_id)
-            made = await downloads.begin(request.request_id, "package", caller, self.works.services)
-            return await downloads.fetched(made.download_id, caller, self.works.services)
+        if await self.context.links.is_first_use(link):
+            caller = auth.portal_caller(request.request_id)
+            made = await downloads.begin(request.request_id, "package", caller, self.context.services)
+            return await downloads.fetched(made.download_id, caller, self.context.services)
         visit.session.data["noted"] = "fetching"
         return at(visit, "/request")
 
@@ -226,47 +226,47 @@ class Following:
         return at(visit, "/")
 
     async def _is_used_up(self, request: Request) -> bool:
-        most = self.works.services.settings.package_downloads
+        most = self.context.services.settings.package_downloads
         if request.package_id is None:
             return False
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
+        async with self.context.services.unit_of_work.pool.acquire() as connection:
             return await packages.is_used_up(connection, request.request_id, most)
 
-    async def _mine(self, visit: Visit) -> Request:
+    async def _own_request(self, visit: Visit) -> Request:
         """Returns the request that this session has proved; raises ``NotProved``."""
         known = visit.session.data.get("request")
         if not isinstance(known, str):
             raise NotProved("prove first that the request is yours", visit.form)
         try:
-            request = await self.works.services.use_cases.read(UUID(known), auth.portal(UUID(known)))
+            request = await self.context.services.use_cases.read(UUID(known), auth.portal_caller(UUID(known)))
         except NotFound:
             raise Forbidden("the request is no longer kept") from None
-        if not await may_follow(self.works, visit, request):
+        if not await may_follow(self.context, visit, request):
             raise NotProved("prove first that the request is yours", visit.form)
         return request
 
     async def _shown(self, visit: Visit) -> Request:
         """Returns the request, and records that its question is shown."""
-        request = await self._mine(visit)
+        request = await self._own_request(visit)
         if request.question is None or not request.question.undelivered:
             return request
-        await note(self.works.services.unit_of_work, self.works.services.use_cases.letters, request.request_id)
-        return await self._mine(visit)
+        await note(self.context.services.unit_of_work, self.context.services.use_cases.letters, request.request_id)
+        return await self._own_request(visit)
 
-    async def _basis(self, visit: Visit, request: Request) -> Basis:
+    async def _basis(self, visit: Visit, request: Request) -> SeenVersion:
         """Returns the version that the page has shown."""
         version = visit.form.get("version")
         if not version.isdecimal() or not version.isascii() or len(version) > _VERSION:
             raise BadRequest("the page is not whole")
-        return Basis(str(request.request_id), version, auth.portal(request.request_id))
+        return SeenVersion(str(request.request_id), version, auth.portal_caller(request.request_id))
 
     async def _question(self, request: Request) -> str:
         """Returns the text of a question that can be answered here, or that an officer has written."""
         own = request.question is not None and request.question.own_words and request.state is State.AWAITING_IDENTITY
         if not (own or _answerable(request)):
             return ""
-        async with self.works.services.unit_of_work.begin() as tx:
-            return await correspondence.words_of(tx, self.works.services.use_cases.letters, request)
+        async with self.context.services.unit_of_work.begin() as tx:
+            return await sealed_letters.question_text(tx, self.context.services.use_cases.letters, request)
 
     def _reader(self, visit: Visit, request: Request) -> Reader:
         return Reader(language_of(visit.request), request.zones[-1], request.country)
@@ -285,7 +285,7 @@ def _link(visit: Visit, request: Request, nonce: str | None = None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundData:
     """One line: a system, a kind of data, and the number of records, if it can be counted."""
 
     system: Fact
@@ -293,7 +293,7 @@ class Found:
     count: Fact
 
 
-def found_where(covered: Iterable[Covered]) -> tuple[Found, ...]:
+def found_where(covered: Iterable[Covered]) -> tuple[FoundData, ...]:
     """Returns every kind of data that was searched, once, with the number of records found."""
     places: dict[tuple[str, str], list[Covered]] = {}
     for each in covered:
@@ -302,11 +302,11 @@ def found_where(covered: Iterable[Covered]) -> tuple[Found, ...]:
     return tuple(_found(places[place]) for place in sorted(places))
 
 
-def _found(there: list[Covered]) -> Found:
+def _found(there: list[Covered]) -> FoundData:
     first, most = there[0], max(each.found for each in there)
     counted = most or all(each.category or each.result in _COUNTS_ZERO for each in there)
     kind = Term("category", first.category) if first.category else say("portal.found_any_kind")
-    return Found(named_system(first.system), kind, most if counted else say("portal.found_uncounted"))
+    return FoundData(named_system(first.system), kind, most if counted else say("portal.found_uncounted"))
 
 
 def next_steps(request: Request) -> tuple[Sentence, ...]:

@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from services.intake.core.instants import retention
-from services.portal.portal import Portal, Works, as_sorted, language_of, spoken
+from services.portal.portal import Portal, PortalContext, as_sorted, language_of, spoken
 from services.web.site import Visit
 from shared.domain.sentences import Sentence, say
 
@@ -18,7 +18,7 @@ _MONTHS = 12
 
 def routes(portal: Portal) -> list[BaseRoute]:
     """The pages that only inform."""
-    informing = Informing(portal.works)
+    informing = InformationPages(portal.context)
     return [
         portal.page("/", informing.home),
         portal.page("/{language}", informing.home),
@@ -31,10 +31,10 @@ def routes(portal: Portal) -> list[BaseRoute]:
 
 
 @dataclass(frozen=True)
-class Informing:
+class InformationPages:
     """The pages that only inform."""
 
-    works: Works
+    context: PortalContext
 
     async def home(self, visit: Visit) -> Response:
         """Redirects to the language of the browser."""
@@ -51,12 +51,12 @@ class Informing:
             "notice.html",
             months=periods.correspondence_months,
             years=periods.register_months // _MONTHS,
-            idle_minutes=self.works.settings.idle_minutes,
+            idle_minutes=self.context.settings.idle_minutes,
         )
 
     async def complain(self, visit: Visit) -> Response:
         """Lists the supervisory authorities (Art. 77)."""
-        policy, names = self.works.services.processing, Locale.parse(language_of(visit.request)).territories
+        policy, names = self.context.services.processing, Locale.parse(language_of(visit.request)).territories
         named = ((str(names[code]), authority) for code, authority in policy.authorities.items())
         known = sorted(named, key=lambda each: as_sorted(each[0]))
         return visit.page("complain.html", authorities=known, anywhere=policy.anywhere)
@@ -74,7 +74,7 @@ class Informing:
     @property
     def _days(self) -> int:
         """Returns the days within which the privacy notice promises an answer."""
-        return self.works.services.use_cases.policy.commitment.days
+        return self.context.services.use_cases.policy.commitment.days
 
 
 def _said(visit: Visit, title: str, paragraphs: tuple[Sentence, ...], steps: tuple[str, ...]) -> Response:

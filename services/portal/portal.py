@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.intake.access.quota import Rate, address_of
+from services.intake.access.quota import RateLimiter, client_address
 from services.intake.api.dependencies import Services
 from services.intake.core import errors
 from services.intake.identity.proof_links import ProofLinks
@@ -27,7 +27,7 @@ from shared.domain.countries import COUNTRIES
 from shared.domain.notices import Reader
 from shared.domain.sentences import Fact, say
 from shared.domain.wording import LANGUAGES, Language
-from shared.storage.postgres import AWAY
+from shared.storage.postgres import UNAVAILABLE
 
 BASE: Final = "/portal"
 LINKED: Final = "linked"
@@ -41,14 +41,14 @@ _NAMES: Mapping[Language, str] = {each: str(Locale.parse(each).display_name).cap
 
 
 @dataclass(frozen=True)
-class Works:
+class PortalContext:
     """The use cases of the API, the settings, the links and the sign-in tokens."""
 
     services: Services
     settings: PortalSettings
     links: ProofLinks
     tokens: SignInTokens | None
-    sendings: Rate
+    sendings: RateLimiter
 
     def count_sending(self, request: Request) -> None:
         """Counts a submission or a reference; raises ``TooManyCalls`` above the limit."""
@@ -57,14 +57,14 @@ class Works:
     def asker(self, request: Request) -> str:
         """Returns the address of the visitor."""
         forwarded = request.headers.get("x-forwarded-for", "")
-        return address_of(request.scope, forwarded, self.services.settings.proxies)
+        return client_address(request.scope, forwarded, self.services.settings.proxies)
 
 
 class NotProved(FormExpired):
     """The session has proved no request, or has ended."""
 
 
-class Overtaken(errors.PreconditionFailed):
+class StaleVersion(errors.PreconditionFailed):
     """The question is no longer open; ``written``: the answer, which the page shows again."""
 
     def __init__(self, *written: str) -> None:
@@ -75,11 +75,11 @@ class Overtaken(errors.PreconditionFailed):
 class Portal(Site):
     """The site of the portal."""
 
-    def __init__(self, works: Works) -> None:
-        self.works = works
-        settings = works.settings
+    def __init__(self, context: PortalContext) -> None:
+        self.context = context
+        settings = context.settings
         idle, longest = timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.session_hours)
-        sessions = Sessions(works.services.unit_of_work, "portal", idle, longest, _is_draft)
+        sessions = Sessions(context.services.unit_of_work, "portal", idle, longest, _is_draft)
         super().__init__(BASE, settings.url, Pages(_TEMPLATES), sessions, "lax")
 
     def page(self, path: str, handler: Handler, *, sends: bool = False) -> Route:
@@ -94,9 +94,9 @@ class Portal(Site):
 
     def facts(self, request: Request) -> dict[str, Any]:
         """Returns what every template may name: words, languages and contacts."""
-        language, policy = language_of(request), self.works.services.processing
+        language, policy = language_of(request), self.context.services.processing
         reader = Reader(language, policy.controller.zone, None)
-        words = self.works.services.use_cases.letters.words
+        words = self.context.services.use_cases.letters.words
 
         def spoken(key: str, **facts: Fact) -> str:
             return words(say(key, **facts), reader)
@@ -126,11 +126,11 @@ class Portal(Site):
         page["links"] = [(facts["home"], facts["say"]("portal.to_start"))]
         if kept:
             page["links"].insert(0, (f"{facts['home']}ask/check", facts["say"]("portal.go_on")))
-        if isinstance(error, Overtaken):
+        if isinstance(error, StaleVersion):
             page["links"].insert(0, (f"{facts['home']}request", facts["say"]("portal.request_title")))
         if isinstance(error, NotProved):
             page["links"].insert(0, (f"{facts['home']}follow", facts["say"]("portal.start_follow_link")))
-        page["written"] = error.written if isinstance(error, FormExpired | Overtaken) else ()
+        page["written"] = error.written if isinstance(error, FormExpired | StaleVersion) else ()
         response = self.pages.show("said.html", status, {**facts, **page})
         if seconds := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(max(1, round(seconds)))
@@ -178,8 +178,8 @@ def said(
 def spoken(visit: Visit, said: Fact, zone: str | None = None) -> str:
     """Returns a sentence in the language of the page; ``zone``: for its days, by default that of the controller."""
     portal = cast("Portal", visit.site)
-    reader = Reader(language_of(visit.request), zone or portal.works.services.processing.controller.zone, None)
-    return portal.works.services.use_cases.letters.words(said, reader)
+    reader = Reader(language_of(visit.request), zone or portal.context.services.processing.controller.zone, None)
+    return portal.context.services.use_cases.letters.words(said, reader)
 
 
 @cache
@@ -205,12 +205,12 @@ _ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] =
     (NotProved, "unproved"),
     (FormExpired, "expired"),
     ((errors.TooManyCalls, errors.Overloaded), "many"),
-    (Overtaken, "overtaken"),
+    (StaleVersion, "overtaken"),
     (errors.PreconditionFailed, "changed"),
     (errors.Withheld, "withheld"),
     (errors.Expired, "gone"),
     (errors.NotReady, "none"),
-    (AWAY, "away"),
+    (UNAVAILABLE, "away"),
 )
 """The text of each error, by its key."""
 

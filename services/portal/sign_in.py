@@ -19,7 +19,7 @@ from joserfc.jwk import KeySet
 from pydantic import ValidationError
 
 from services.intake.core.errors import BadRequest
-from services.portal.draft import SignedIn
+from services.portal.draft import PortalSignIn
 from services.portal.settings import PortalSettings
 from shared.domain.errors import Fault, Misconfigured, of_variable
 
@@ -47,7 +47,7 @@ class SignInTokens:
         keys = of_variable("DSR_PORTAL_SIGN_IN_KEYS", partial(_read, settings.sign_in_keys))
         return cls(keys, settings.sign_in_issuer, settings.url)
 
-    def read(self, token: str, now: datetime) -> tuple[SignedIn, str]:
+    def read(self, token: str, now: datetime) -> tuple[PortalSignIn, str]:
         """Reads who has signed in, and the ID of the token.
 
         Raises:
@@ -59,7 +59,7 @@ class SignInTokens:
             said = jwt.decode(token, self.keys, algorithms=[*ALGORITHMS]).claims
             self._must_be_good(said, now.timestamp())
             method = "signed_in_mfa" if _has_second_factor(said.get("amr")) else "account"
-            return SignedIn.model_validate({**_who(said), "method": method}), str(said["jti"])
+            return PortalSignIn.model_validate({**_who(said), "method": method}), str(said["jti"])
         except (JoseError, ValidationError, ValueError, TypeError, KeyError):
             raise BadRequest(_REFUSED) from None
 

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.intake.access.quota import Rate, address_of
+from services.intake.access.quota import RateLimiter, client_address
 from services.intake.core.errors import Forbidden
 from shared.domain.errors import DsrError
 
@@ -50,7 +50,7 @@ class Guard:
     app: ASGIApp
     url: str
     proxies: int
-    pages: Rate
+    pages: RateLimiter
     refuse: ASGIApp = field(repr=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +70,7 @@ class Guard:
             return
         scope.setdefault("state", {})["refused"] = None
         try:
-            self._look(scope)
+            self._admit(scope)
         except Exception as error:  # noqa: BLE001  # it is answered with a page, whatever it is
             if not isinstance(error, DsrError):
                 log.warning("a call of a site could not be judged: %s", type(error).__name__)
@@ -79,11 +79,11 @@ class Guard:
             return
         await self.app(scope, receive, with_headers)
 
-    def _look(self, scope: Scope) -> None:
+    def _admit(self, scope: Scope) -> None:
         """Raises ``TooManyCalls`` or ``Forbidden``."""
         headers = Headers(scope=scope)
         if not _is_static(scope):
-            self.pages.take(address_of(scope, headers.get("x-forwarded-for", ""), self.proxies))
+            self.pages.take(client_address(scope, headers.get("x-forwarded-for", ""), self.proxies))
         if scope["method"] not in _READING and self._is_foreign(headers):
             raise Forbidden("another site sent this form")
 

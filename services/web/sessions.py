@@ -72,7 +72,7 @@ class Session:
         """Returns a keyed mark that only this session can make."""
         return hmac.digest(_key(self.token), of.encode(), "sha256").hex()
 
-    def is_mine(self, csrf: str) -> bool:
+    def has_csrf(self, csrf: str) -> bool:
         """Returns whether a form comes from a page of this session."""
         return self.given and hmac.compare_digest(self.csrf.encode(), csrf.encode())
 

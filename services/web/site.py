@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.intake.access.quota import Rate
+from services.intake.access.quota import RateLimiter
 from services.intake.api.problems import STATUS
 from services.intake.core.errors import Forbidden
 from services.web.forms import Form, FormError, read_form
@@ -25,7 +25,7 @@ from services.web.guard import Guard, refused
 from services.web.pages import STATIC_FILES, Pages
 from services.web.sessions import Session, Sessions
 from shared.domain.errors import DsrError
-from shared.storage.postgres import AWAY
+from shared.storage.postgres import UNAVAILABLE
 
 _READING = frozenset({"GET", "HEAD"})
 _BURST_SECONDS = 30.0
@@ -115,11 +115,11 @@ class Site(ABC):
 
     def mounted(self, routes: Sequence[BaseRoute], proxies: int, pages_a_second: float) -> list[BaseRoute]:
         """Returns the guarded site, and the redirect from its address without a slash."""
-        handlers: dict[Any, Any] = dict.fromkeys((DsrError, HTTPException, *AWAY, Exception), self._error)
+        handlers: dict[Any, Any] = dict.fromkeys((DsrError, HTTPException, *UNAVAILABLE, Exception), self._error)
         static = Mount("/static", StaticFiles(directory=STATIC_FILES))
         inside = Starlette(routes=[static, *routes], exception_handlers=handlers)
         inside.router.redirect_slashes = False
-        rate = Rate(pages_a_second, _BURST_SECONDS)
+        rate = RateLimiter(pages_a_second, _BURST_SECONDS)
         onward = RedirectResponse(f"{self.base}/", HTTPStatus.PERMANENT_REDIRECT)
         guarded = (Guard(app, self.url, proxies, rate, self._refuse()) for app in (onward, inside))
         return [Route(self.base, next(guarded)), Mount(self.base, next(guarded))]
@@ -130,7 +130,7 @@ class Site(ABC):
         form = Form()
         if request.method not in _READING:
             form = await read_form(request)
-            if not session.is_mine(form.get("csrf")):
+            if not session.has_csrf(form.get("csrf")):
                 raise FormExpired("the page was open for too long; open it again", form, session.data)
         response = await handler(Visit(self, request, session, form))
         await self.sessions.keep(session)
@@ -162,4 +162,4 @@ def status_of(error: Exception) -> int:
         return error.status_code
     if isinstance(error, DsrError):
         return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-    return HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, AWAY) else HTTPStatus.INTERNAL_SERVER_ERROR
+    return HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, UNAVAILABLE) else HTTPStatus.INTERNAL_SERVER_ERROR

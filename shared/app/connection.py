@@ -1,7 +1,7 @@
-"""One connection to the HTTP server of a service: what may come over it, and how long it may take.
+"""Limits each connection of the HTTP server in size and time.
 
-uvicorn bounds neither the head of a request nor the time in which it comes, and a connection that says nothing stays
-for ever. Here each has a bound in ``HttpSettings``:
+uvicorn limits neither the size of a request head nor the time to send it, and never closes a connection that sends
+nothing. ``HttpSettings`` has the limits:
 
 ==========================================  ===========================================================
 a head that is too long                     431, and the connection is closed
@@ -38,7 +38,7 @@ _TITLES = {
 
 
 def problem(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body of an answer that is given before any route is known, as a problem (RFC 9457)."""
+    """Returns headers and body of a problem (RFC 9457) that is sent before routing."""
     title = _TITLES[status]
     body = {"type": "urn:dsr:problem:http", "title": title, "status": status, "detail": title, "errors": []}
     content = orjson.dumps(body)
@@ -65,42 +65,42 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: HttpSettings,
-        silent: dict["BoundedProtocol", None],
+        idle: dict["BoundedProtocol", None],
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
-        self._silent = silent
-        self._crowded = False
+        self._idle = idle
+        self._over_limit = False
         self._head = self._body = False  # which of them is on its way
         self._head_bytes = self._read_bytes = self._after_answer = 0
         self._deadline: asyncio.TimerHandle | None = None
-        self._untaken: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Makes room for it, or lets it in for a probe alone."""
+        """Closes the oldest idle connection if there are too many, or allows this one only probes."""
         super().connection_made(transport)
         if len(self.connections) > self._limits.connections:
-            if self._silent:
-                oldest = next(iter(self._silent))
-                del self._silent[oldest]  # it closes later than others may connect
+            if self._idle:
+                oldest = next(iter(self._idle))
+                del self._idle[oldest]  # it closes later than others may connect
                 oldest.transport.abort()
             else:
-                self._crowded = True
+                self._over_limit = True
                 if len(self.connections) > self._limits.connections + _FOR_PROBES:
                     self._refuse(503)
-        self._silent[self] = None
-        self._within(self._limits.head_seconds)
+        self._idle[self] = None
+        self._set_deadline(self._limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forgets it."""
-        self._silent.pop(self, None)
-        for timer in (self._deadline, self._untaken):
+        """Removes the connection and its timers."""
+        self._idle.pop(self, None)
+        for timer in (self._deadline, self._write_timer):
             if timer:
                 timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Reads on; what does not come to an end is given so much time."""
+        """Parses data, and sets the deadline of an incomplete head or body."""
         self._unset_keepalive_if_required()
         self._read_bytes = len(data)
         head, body = self._head, self._body
@@ -116,34 +116,34 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._head_bytes > self._limits.head_bytes:
                 self._refuse(431)
             elif not head or self._deadline is None:
-                self._within(self._limits.head_seconds)
+                self._set_deadline(self._limits.head_seconds)
         elif self._body:
             if not body or self._deadline is None:
-                self._within(self._limits.body_seconds)
+                self._set_deadline(self._limits.body_seconds)
         elif self._deadline:
             self._deadline.cancel()
             self._deadline = None
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Starts the head of a request."""
         super().on_message_begin()
         self._head, self._body = True, False
         self._head_bytes = self._after_answer = 0
 
     def on_headers_complete(self) -> None:
-        """A head is there: it goes to the application, or it is too much."""
+        """Passes a complete head to the application, or refuses one that is too long."""
         self._head, self._body = False, True
-        self._silent.pop(self, None)
+        self._idle.pop(self, None)
         app = self.app
         if self._head_bytes + self._read_bytes > self._limits.head_bytes and self._is_long():
             self.app = _refusal(431)
-        elif self._crowded and self.url.partition(b"?")[0].decode("latin-1") not in PROBES:
+        elif self._over_limit and self.url.partition(b"?")[0].decode("latin-1") not in PROBES:
             self.app = _refusal(503)
         super().on_headers_complete()
         self.app = app
 
     def on_body(self, body: bytes) -> None:
-        """A part of a body; one whose answer is given is read on for a while, so that the client reads the answer."""
+        """Takes a part of a body; after the answer it reads on for a while, so that the client reads the answer."""
         if self.cycle.response_complete:
             self._after_answer += len(body)
             if self._after_answer > self._limits.unread_bytes:
@@ -151,38 +151,38 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """All of a request is there."""
+        """Ends a request."""
         self._body = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """An answer is given."""
+        """Marks the connection as idle if the body of an answered request still arrives."""
         super().on_response_complete()
         if self._body:
-            self._silent[self] = None
+            self._idle[self] = None
 
     def pause_writing(self) -> None:
-        """The client does not read the answer."""
+        """Starts the timer of an answer that the client does not read."""
         super().pause_writing()
-        self._look_again(self.transport.get_write_buffer_size())
+        self._watch_write_buffer(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Cancels that timer."""
         super().resume_writing()
-        if self._untaken:
-            self._untaken.cancel()
-            self._untaken = None
+        if self._write_timer:
+            self._write_timer.cancel()
+            self._write_timer = None
 
-    def _look_again(self, left: int) -> None:
-        if self._untaken:
-            self._untaken.cancel()
-        self._untaken = self.loop.call_later(self._limits.answer_seconds, self._is_taken, left)
+    def _watch_write_buffer(self, unsent: int) -> None:
+        if self._write_timer:
+            self._write_timer.cancel()
+        self._write_timer = self.loop.call_later(self._limits.answer_seconds, self._check_progress, unsent)
 
-    def _is_taken(self, before: int) -> None:
-        """Goes on waiting for a client that takes its answer slowly; drops one that takes nothing."""
-        left = self.transport.get_write_buffer_size()
-        if left < before:
-            self._look_again(left)
+    def _check_progress(self, before: int) -> None:
+        """Waits on for a client that reads slowly; drops one that reads nothing."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < before:
+            self._watch_write_buffer(unsent)
         else:
             self.transport.abort()
 
@@ -190,22 +190,22 @@ class BoundedProtocol(HttpToolsProtocol):
         names = sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
         return len(self.url) + names > self._limits.head_bytes
 
-    def _within(self, seconds: float) -> None:
+    def _set_deadline(self, seconds: float) -> None:
         if self._deadline:
             self._deadline.cancel()
-        self._deadline = self.loop.call_later(seconds, self._late)
+        self._deadline = self.loop.call_later(seconds, self._on_deadline)
 
-    def _late(self) -> None:
+    def _on_deadline(self) -> None:
         self._deadline = None
         if self._body and self.flow.read_paused and not self.cycle.response_complete:
-            self._within(self._limits.body_seconds)  # it is we who do not read on
+            self._set_deadline(self._limits.body_seconds)  # it is we who do not read on
         elif self._head or self._body:
             self._refuse(408)
         else:
             self.transport.close()
 
     def _refuse(self, status: int) -> None:
-        """Answers by ourselves, unless the application has begun to, and closes."""
+        """Sends a problem unless the application has begun to answer, and closes."""
         answering = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         if not answering and not self.transport.is_closing():
             headers, content = problem(status)

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.app.connection import BoundedProtocol
 from shared.domain.errors import Misconfigured
-from shared.runtime.disclosure import text_for_everybody, text_for_privacy
+from shared.runtime.disclosure import exact_text, public_text
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import HttpSettings
 
@@ -63,7 +63,7 @@ async def serve(
     """Serves until ``stopping`` is set, lingers, and then answers what is under way for so many seconds."""
     config = uvicorn.Config(
         _connection_close_when_stopping(app, stopping),
-        http=partial(BoundedProtocol, limits=http, silent={}),  # type: ignore[arg-type]  # it makes a protocol
+        http=partial(BoundedProtocol, limits=http, idle={}),  # type: ignore[arg-type]  # it makes a protocol
         ws="none",
         log_config=None,
         access_log=False,
@@ -104,7 +104,7 @@ def probes(
         return JSONResponse(reached, status_code=200 if all(reached.values()) else 503)
 
     async def metrics(_: Request) -> Response:
-        return Response(text_for_everybody(), media_type=CONTENT_TYPE_LATEST)
+        return Response(public_text(), media_type=CONTENT_TYPE_LATEST)
 
     routes = [Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics)]
     if privacy_token:
@@ -114,7 +114,7 @@ def probes(
             given = request.headers.get("authorization", "").encode()
             if not secrets.compare_digest(given, wanted):
                 return Response(status_code=401)
-            return Response(text_for_privacy(), media_type=CONTENT_TYPE_LATEST)
+            return Response(exact_text(), media_type=CONTENT_TYPE_LATEST)
 
         routes.append(Route("/metrics/privacy", exact_metrics))
     return routes

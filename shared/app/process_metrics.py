@@ -17,7 +17,7 @@ _LAG_SECONDS = 0.5
 
 
 class ProcessMetrics:
-    """Measures one process; whatever it asks the database has a bound."""
+    """Measures one process by cheap queries."""
 
     def __init__(self, unit_of_work: UnitOfWorkFactory, steps: Collection[tuple[str, str]]) -> None:
         self._unit_of_work = unit_of_work
@@ -25,7 +25,7 @@ class ProcessMetrics:
         self._service = unit_of_work.service
         self._verifier = ChainVerifier(unit_of_work.service)
 
-    async def look(self) -> None:
+    async def measure(self) -> None:
         """Measures once."""
         pool = self._unit_of_work.pool
         idle = pool.get_idle_size()

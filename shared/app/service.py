@@ -52,8 +52,8 @@ from shared.runtime.loops import FIGURES, run_periodically
 from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
 from shared.storage.grants import FULFILLING
-from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
-from shared.storage.systems import COUNTING, SystemStatus, register
+from shared.storage.postgres import close_pool, connect_pool, reachable, terminate_stalled
+from shared.storage.systems import REQUIRED_STATES, SystemStatus, register
 from shared.storage.uploads import Uploads
 from shared.storage.vault import Vault
 from shared.systems.registry import Downstreams, Wiring
@@ -75,7 +75,7 @@ class Running:
 
 
 Loop = Callable[[Running], Awaitable[None]]
-Listening = Callable[[Running], tuple[BatchDispatcher, Sequence[str]]]
+ConsumerFactory = Callable[[Running], tuple[BatchDispatcher, Sequence[str]]]
 """Handles records of these topics in a consumer group of its own."""
 Api = Callable[[Running, Sequence[Route]], ASGIApp]
 """Builds the application of a service; the routes are those of probes and metrics, which it has too."""
@@ -86,7 +86,7 @@ _SWITCH_SECONDS = 0.001
 """Seconds for which a thread may keep the interpreter from the event loop: a fifth of the default."""
 
 
-def collect_seldom() -> None:
+def tune_garbage_collector() -> None:
     """Exempts what is loaded by now from garbage collection, and lets the collector run seldom."""
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
@@ -102,7 +102,7 @@ class Service:
         self.fulfilments = Fulfilments()
         self.conclusions: dict[Operation, Conclude] = {}
         self._loops: list[Loop] = []
-        self._consumers: list[Listening] = []
+        self._consumers: list[ConsumerFactory] = []
         self._api: Api | None = None
         if self.name in FULFILLING:
             self.on(RequestExpired, handlers.delete_expired)
@@ -119,9 +119,9 @@ class Service:
         """Runs loops of the service's own."""
         self._loops += loops
 
-    def add_consumer(self, listening: Listening) -> None:
+    def add_consumer(self, factory: ConsumerFactory) -> None:
         """Consumes external topics in a consumer of their own, so that they delay nothing else."""
-        self._consumers.append(listening)
+        self._consumers.append(factory)
 
     def serve(self, api: Api) -> None:
         """Serves an API next to health and metrics."""
@@ -140,7 +140,7 @@ class Service:
         telemetry.start_logging(settings.telemetry)
         if OLD_TIME_LIMITS in os.environ:
             log.warning("%s is the old name of DSR_POLICY_TIME_LIMITS: set that one instead", OLD_TIME_LIMITS)
-        collect_seldom()
+        tune_garbage_collector()
         sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             uvloop.run(self._run(settings))
@@ -171,7 +171,7 @@ class Service:
                 stack.push_async_callback(downstreams.close)
                 async with pool.acquire() as connection:
                     known = await register(connection, downstreams.fingerprints)
-                self._plan(downstreams, known, settings.work.downstreams)
+                self._plan_fulfilments(downstreams, known, settings.work.downstreams)
             unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault, policy)
             tracing, end_tracing = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(end_tracing)
@@ -182,22 +182,22 @@ class Service:
                 asyncio.get_running_loop().add_signal_handler(number, running.stopping.set)
             drained = asyncio.Event()  # set when nothing can come into the outbox any more
             relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, heartbeats)
-            until_drained: dict[str, Awaitable[None]] = {"relay": relay}
+            final_loops: dict[str, Awaitable[None]] = {"relay": relay}
             if downstreams:
-                until_drained["lease"] = lease.run(settings.postgres, self.name, drained, heartbeats)
+                final_loops["lease"] = lease.run(settings.postgres, self.name, drained, heartbeats)
             async with asyncio.TaskGroup() as group:  # noqa: TID251  # the process ends with it
                 loops = self._all_loops(running, producer, listener)
                 if downstreams:
-                    loops |= self._fulfilling(running, downstreams, lease)
+                    loops |= self._fulfilment_loops(running, downstreams, lease)
                 group.create_task(self._drain(loops, running, drained))
-                group.create_task(supervise(until_drained, drained, settings.process.outbox_seconds))
+                group.create_task(supervise(final_loops, drained, settings.process.outbox_seconds))
 
-    def _plan(self, downstreams: Downstreams, known: Mapping[str, SystemStatus], file: Path) -> None:
-        counting = {name for name, system in known.items() if system.state in COUNTING}
+    def _plan_fulfilments(self, downstreams: Downstreams, known: Mapping[str, SystemStatus], file: Path) -> None:
+        required = {name for name, system in known.items() if system.state in REQUIRED_STATES}
         for operation in self.conclusions:
             able = {each.name for each in downstreams.that_can(operation)} | downstreams.by_hand(operation)
             # Without ticketing, warnings are events only; a dry run names systems that cannot answer.
-            if not able & counting and operation not in {*NOTIFICATIONS, Operation.PLAN}:
+            if not able & required and operation not in {*NOTIFICATIONS, Operation.PLAN}:
                 remedy = f"run `dsr downstreams on {min(able)}`" if able else f"declare one in {file}"
                 raise Misconfigured(f"no downstream that is switched on can {operation}: {remedy}")
         self.fulfilments.stages_of = {operation: downstreams.stages(operation) for operation in self.conclusions}
@@ -205,7 +205,7 @@ class Service:
         self.fulfilments.register(downstreams.all)
         located = {each.name for each in downstreams.that_can(Operation.LOCATE)}
         if self.conclusions.keys() & ANSWERING:
-            self.fulfilments.observers = located - counting
+            self.fulfilments.observers = located - required
 
     async def _reach_broker(self, producer: KafkaProducer) -> None:
         """Connects to the broker; an API is served without one, since what it accepts waits in the outbox."""
@@ -224,26 +224,26 @@ class Service:
 
     def _all_loops(self, running: Running, producer: KafkaProducer, listener: socket) -> dict[str, Awaitable[None]]:
         """Returns the loops by name, except relay and lease, which end after all others."""
-        measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
+        process_metrics = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
-        loops["machine"] = _every_five_seconds(measured.look, "machine", running, share=FIGURES)
-        frozen = partial(end_frozen, running.unit_of_work.pool, running.settings.postgres.idle_seconds)
-        loops["frozen"] = _every_five_seconds(frozen, "frozen", running)
-        loops["event loop lag"] = measured.event_loop_lag(running.stopping)
+        loops["machine"] = _every_five_seconds(process_metrics.measure, "machine", running, share=FIGURES)
+        stalled = partial(terminate_stalled, running.unit_of_work.pool, running.settings.postgres.idle_seconds)
+        loops["frozen"] = _every_five_seconds(stalled, "frozen", running)
+        loops["event loop lag"] = process_metrics.event_loop_lag(running.stopping)
         limit = running.settings.process.give_up_seconds
         loops["watch"] = watch(self.name, running.heartbeats, limit, running.stopping)
         loops["http"] = self._serve(running, producer, listener)
         if self.subscriptions:
-            forget = partial(_forget, running.unit_of_work)
+            forget = partial(_prune_inbox, running.unit_of_work)
             loops["inbox"] = run_periodically(forget, "inbox", 60.0, running.stopping, running.heartbeats)
             a_day, heartbeats = running.settings.kafka.dead_letters_a_day, running.heartbeats
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, a_day, heartbeats)
-            loops |= self._consuming(running, dispatcher, topics.read_by(self.name))
-        for listening in self._consumers:
-            loops |= self._consuming(running, *listening(running))
+            loops |= self._consumer_loop(running, dispatcher, topics.read_by(self.name))
+        for factory in self._consumers:
+            loops |= self._consumer_loop(running, *factory(running))
         return loops
 
-    def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
+    def _fulfilment_loops(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
         """Returns the workers of each step, as many as its system takes, and the consumer of replies from bus teams."""
         work = running.settings.work
         reaper = Reaper(running.unit_of_work, self.fulfilments, work)
@@ -265,31 +265,35 @@ class Service:
             a_day = running.settings.kafka.dead_letters_a_day
             alone = {system for system in asked if downstreams.get(system).calling_services[0] == self.name}
             replies = Replies(running.unit_of_work, self.fulfilments, a_day, running.heartbeats, alone)
-            loops |= self._consuming(running, replies, [topics.replies(system) for system in asked])
+            loops |= self._consumer_loop(running, replies, [topics.replies(system) for system in asked])
         return loops
 
-    def _consuming(self, running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:
-        consumer = Consumer(running.settings.kafka, to.group, read, instance(running.settings.http.port))
-        return {loop_of(to.group): consumer.run(to, running.stopping, running.heartbeats)}
+    def _consumer_loop(
+        self, running: Running, dispatcher: BatchDispatcher, topics_read: Sequence[str]
+    ) -> dict[str, Awaitable[None]]:
+        consumer = Consumer(running.settings.kafka, dispatcher.group, topics_read, instance(running.settings.http.port))
+        return {loop_of(dispatcher.group): consumer.run(dispatcher, running.stopping, running.heartbeats)}
 
     async def _serve(self, running: Running, producer: KafkaProducer, listener: socket) -> None:
         settings = running.settings
         needed: dict[str, Callable[[], Awaitable[bool]]] = {"database": partial(reachable, running.unit_of_work.pool)}
         if not self._api:  # what an API accepts waits in the outbox for the broker
-            needed |= {"broker": producer.reachable, "loops": running.heartbeats.all_go_round}
+            needed |= {"broker": producer.reachable, "loops": running.heartbeats.all_running}
         probes = http.probes(running.heartbeats, running.stopping, needed, settings.telemetry.privacy_token)
         app = self._api(running, probes) if self._api else Starlette(routes=probes)
         await http.serve(app, listener, settings.http, settings.process.drain_seconds, running.stopping)
 
 
-async def _forget(unit_of_work: UnitOfWorkFactory) -> None:
+async def _prune_inbox(unit_of_work: UnitOfWorkFactory) -> None:
     """Deletes inbox marks of events that can no longer be delivered again."""
     async with unit_of_work.pool.acquire() as connection:
         await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
 
 
-def _every_five_seconds(do: Callable[[], Awaitable[None]], name: str, to: Running, share: int = 1) -> Awaitable[None]:
-    return run_periodically(do, name, 5.0, to.stopping, to.heartbeats, share=share)
+def _every_five_seconds(
+    do: Callable[[], Awaitable[None]], name: str, running: Running, share: int = 1
+) -> Awaitable[None]:
+    return run_periodically(do, name, 5.0, running.stopping, running.heartbeats, share=share)
 
 
 def _name(loop: Loop) -> str:

@@ -28,7 +28,7 @@ async def watch(service: ServiceName, heartbeats: Heartbeats, limit_seconds: flo
     """
     while not await wait(stopping, _LOOK_EVERY_SECONDS):
         LOOP_STALLED.clear()  # a loop that ended in order is no longer shown
-        for loop, seconds in heartbeats.still_seconds().items():
+        for loop, seconds in heartbeats.stalled_seconds().items():
             LOOP_STALLED.labels(service, loop).set(seconds)
             if seconds > limit_seconds:
                 log.critical("%s has stood still for %.0f s: the process ends", loop, seconds)

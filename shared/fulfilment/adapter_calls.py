@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from shared.domain.errors import Refused, SystemRefused, Unavailable
 from shared.fulfilment.queue import LeaseLost
 from shared.runtime import telemetry
-from shared.storage.postgres import AGAIN, AWAY
+from shared.storage.postgres import RETRYABLE, UNAVAILABLE
 from shared.systems.bounds import plausible
 from shared.systems.contract import Checkpoint, Result, Task
 from shared.systems.protocols import AdapterCall
@@ -79,7 +79,7 @@ class AdapterCalls:
         started = time.perf_counter()
         try:
             answers = await self._operate([self._with_progress(task) for task in tasks], self._checkpoint)
-        except (Unavailable, *AWAY, *AGAIN) as error:
+        except (Unavailable, *UNAVAILABLE, *RETRYABLE) as error:
             self._outages += 1
             outage = error if isinstance(error, Unavailable) else None
             self._outage = outage or Unavailable(f"gave up this attempt: {type(error).__name__}")

@@ -29,9 +29,9 @@ from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
 from shared.storage import holds, systems
-from shared.storage.register import note_conflicts
+from shared.storage.register import record_conflicts
 from shared.storage.subject_data import encode_identities
-from shared.storage.systems import Finding
+from shared.storage.systems import ObservedFinding
 from shared.storage.vault import MANUAL_STEPS, Sealing
 from shared.systems.contract import NotSearched, Pending, Receipt, Result
 from shared.systems.engine.grounds import with_signed_rule
@@ -189,10 +189,10 @@ class TaskCompletion:
 
 async def _note_findings(tx: UnitOfWork, observed: Sequence[tuple[Conclusion, Result]]) -> None:
     """Counts what an observing system found; nothing else follows from it."""
-    found: dict[str, list[Finding]] = {}
+    found: dict[str, list[ObservedFinding]] = {}
     for c, r in observed:
         outcome, rows = (r.outcome, r.found) if isinstance(r, Receipt) else (c.failure or TaskOutcome.NOT_SEARCHED, 0)
-        found.setdefault(c.task.step.system, []).append(Finding(c.task.request_id, outcome, rows, tx.now))
+        found.setdefault(c.task.step.system, []).append(ObservedFinding(c.task.request_id, outcome, rows, tx.now))
     for system, findings in found.items():
         await systems.note_findings(tx.connection, system, findings)
 
@@ -215,7 +215,7 @@ async def _seal(tx: UnitOfWork, concluded: Sequence[tuple[Conclusion, Result]]) 
         if isinstance(result, Receipt) and result.records:
             sealings.append(export_parts.sealed_records(subject, system, result.records))
     for (kind, system), subjects in dropped.items():
-        await tx.vault.drop_from(tx.connection, subjects, kind, system)
+        await tx.vault.drop_of_source(tx.connection, subjects, kind, system)
     await tx.vault.seal(tx.connection, sealings, tx.now)
 
 
@@ -227,7 +227,7 @@ async def _drop_uploads(tx: UnitOfWork, conclusions: Iterable[Conclusion], withd
         if c.task.step.operation is Operation.EXPORT and "asked" in c.task.progress and ended:
             ended_by_system.setdefault(c.task.step.system, []).append(c.task.subject_ref)
     for system, subjects in ended_by_system.items():
-        await tx.vault.drop_from(tx.connection, subjects, "upload", system)
+        await tx.vault.drop_of_source(tx.connection, subjects, "upload", system)
 
 
 def _log_evidence(tx: UnitOfWork, conclusion: Conclusion) -> None:
@@ -255,7 +255,7 @@ async def _note_conflicts(
 ) -> None:
     """Stores contradictions of the register for review, each with the request that met it."""
     found = [(task.request_id, conflict) for task in tasks for conflict in disputed.get(task.task_id, ())]
-    for each in await note_conflicts(tx.connection, found, tx.now):
+    for each in await record_conflicts(tx.connection, found, tx.now):
         named: dict[str, JsonValue] = {"system": each.system, "kind": each.kind}
         tx.log_evidence(each.request_id, "assignment.conflict", {**named, "conflict_id": str(each.conflict_id)})
         place = (each.request_id, each.system, each.kind)
@@ -268,7 +268,7 @@ async def _note_kept(tx: UnitOfWork, concluded: Sequence[Conclusion], holds_by_s
         c.task for c in concluded if c.report and _is_kept_by_hold(c.report) and c.task.subject_ref in holds_by_subject
     ]
     rows = [(c.task_id, c.request_id, c.step.system, holds_by_subject[c.subject_ref].hold_ids) for c in held_tasks]
-    await holds.note_kept(tx.connection, rows)
+    await holds.record_retained(tx.connection, rows)
 
 
 def _has_system_ground(task: LeasedTask, result: Result, holds_by_subject: Mapping[UUID, Hold]) -> bool:

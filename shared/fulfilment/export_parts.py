@@ -40,7 +40,7 @@ class ExportParts:
             # The row of the task stays locked until the end, so a process that takes it over comes after this part.
             await queue.save_progress(connection, {task_id: task.attempt}, {task_id: {"parts": True}})
             if task_id not in self._begun:
-                await vault.drop_from(connection, [task.subject_ref], KIND, task.system)
+                await vault.drop_of_source(connection, [task.subject_ref], KIND, task.system)
             try:
                 await vault.seal(connection, [sealed_records(task.subject_ref, task.system, records)], now)
             except Shredded as gone:

@@ -27,7 +27,7 @@ from shared.fulfilment.store import (
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
 from shared.storage.postgres import insert_rows
-from shared.storage.systems import COUNTING, SystemState, SystemStatus, standings
+from shared.storage.systems import REQUIRED_STATES, SystemState, SystemStatus, read_systems
 from shared.systems.capabilities import Legend
 from shared.systems.downstream import Downstream
 from shared.systems.plan import restricted_stages
@@ -162,7 +162,7 @@ class Fulfilments:
         self, tx: UnitOfWork, operation: Operation, categories: Collection[str]
     ) -> frozenset[str]:
         """The systems that are asked for that operation and hold any of these categories."""
-        known = await standings(tx.connection)
+        known = await read_systems(tx.connection)
         planned = (step for stage in self._planned(operation, known) for step in stage)
         asked = {step.system for step in planned if step.operation is operation}
         return frozenset(each for each in asked if not {*categories}.isdisjoint(self.categories_of.get(each, ())))
@@ -176,7 +176,7 @@ class Fulfilments:
         # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
         requests = [new.request_id for new in new_fulfilments]
         earlier = {row[0]: row[1:] for row in await tx.connection.fetch(_EARLIER_FULFILMENTS, requests)}
-        known = await standings(tx.connection)
+        known = await read_systems(tx.connection)
         for new in new_fulfilments:
             after, confirmed, tenant = earlier.get(new.request_id, (tx.now, {}, None))
             tenant = new.tenant or tenant
@@ -249,11 +249,11 @@ class Fulfilments:
             Misconfigured: none of the systems is declared any more.
         """
         unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
-        known = await standings(tx.connection) if unsearched else {}
+        known = await read_systems(tx.connection) if unsearched else {}
         searched: dict[UUID, Collection[str]] = {}
         for fulfilment_id, request_id, operation, due_on, first, systems, undone, for_proof, tenant in unsearched:
             again = searched[request_id] = undone if for_proof else systems
-            retired = {name for name in again if system_state(known, name) not in COUNTING}
+            retired = {name for name in again if system_state(known, name) not in REQUIRED_STATES}
             planned = chosen(self._planned(Operation(operation), known, tenant=tenant), systems)
             stages = chosen(planned, {*again} - retired, located=True) + _steps_of_retired(
                 Operation(operation), retired
@@ -301,12 +301,14 @@ class Fulfilments:
     ) -> Stages:
         """Returns the stages over all counting systems, or over these; a step of a retired one is manual."""
         if systems is None:
-            counting = {step.system for step in self._all_steps if system_state(known, step.system) in COUNTING}
+            counting = {step.system for step in self._all_steps if system_state(known, step.system) in REQUIRED_STATES}
             planned = if_it_does(operation, chosen(self.stages_of[operation], counting))
             return _manual_last(planned, {s for s in counting if self._can_ask(s, tenant)}) if tenant else planned
-        retired = {name for name in systems if system_state(known, name) not in COUNTING}
+        retired = {name for name in systems if system_state(known, name) not in REQUIRED_STATES}
         of = [self.systems[name] for name in systems if name in self.systems]
-        asked = {t.name for t in state_reporters(self.systems.values(), of) if system_state(known, t.name) in COUNTING}
+        asked = {
+            t.name for t in state_reporters(self.systems.values(), of) if system_state(known, t.name) in REQUIRED_STATES
+        }
         return restricted_stages(
             self.stages_of[operation], frozenset(systems) - retired, operation, asked
         ) + _steps_of_retired(operation, retired)
@@ -343,7 +345,9 @@ class Fulfilments:
     ) -> list[_TaskRow]:
         """Returns tasks outside the stages: immediate ones, and searches of observing systems."""
         steps = immediate_stop.immediate_steps(self.systems, new, stages)
-        early = [s for s in steps if system_state(known, s.system) in COUNTING and not self._is_by_hand(s, new.tenant)]
+        early = [
+            s for s in steps if system_state(known, s.system) in REQUIRED_STATES and not self._is_by_hand(s, new.tenant)
+        ]
         about = (new.due_on, tx.now)
         rows = [_task_row(fulfilment_id, step, 0, *about, ready=True, immediate=True) for step in early]
         observing = new.systems is None and new.searches and not new.details.get("repair") and new.tenant is None

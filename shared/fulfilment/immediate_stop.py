@@ -16,7 +16,7 @@ from shared.fulfilment.queue import Conclusion, LeasedTask, TaskState
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import suppression
-from shared.storage.suppression import CHANNELS, Entry
+from shared.storage.suppression import CHANNELS, SuppressionEntry
 from shared.systems.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING
 from shared.systems.downstream import Downstream
 from shared.systems.engine.searching import unstated_contacts
@@ -135,7 +135,7 @@ async def suppress(tx: UnitOfWork, known: Mapping[UUID, Iterable[Identity]], rig
     """
     fingerprint = tx.vault.keyring.fingerprint
     entries = {
-        Entry(fingerprint(identity), request_id, right, CHANNELS[identity.type])
+        SuppressionEntry(fingerprint(identity), request_id, right, CHANNELS[identity.type])
         for request_id, identities in known.items()
         for identity in suppressible(identities)
         if identity.type in CHANNELS

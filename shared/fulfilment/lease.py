@@ -25,7 +25,7 @@ from shared.fulfilment.queue import LeaseLost
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import WorkSettings
-from shared.storage.postgres import AGAIN, AWAY, HALF_OPEN, Connection, PostgresSettings
+from shared.storage.postgres import RETRYABLE, TCP_TIMEOUTS, UNAVAILABLE, Connection, PostgresSettings
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Lease:
         while not stop.is_set():
             try:
                 await self._renew_over(await _connect(settings, service, self._seconds / 3), stop, heartbeats)
-            except (*AWAY, *AGAIN) as error:
+            except (*UNAVAILABLE, *RETRYABLE) as error:
                 log.debug("the lease waits for the database: %s", type(error).__name__)
                 heartbeats.beat(_LOOP)
                 self.expire()
@@ -143,7 +143,7 @@ async def _connect(settings: PostgresSettings, service: ServiceName, seconds: fl
             "search_path": service.value,
             "application_name": f"dsr-{service}-lease",
             "synchronous_commit": "off",
-            **HALF_OPEN,
+            **TCP_TIMEOUTS,
         },
     )
 

@@ -70,7 +70,7 @@ class Replies(BatchDispatcher):
         """For a malformed reply, which of its fields is wrong: its team must know."""
         return str(error) if isinstance(error, MalformedReply) else super().detail(error)
 
-    async def note_set_aside(self, record: Message, error: Exception, tx: UnitOfWork) -> None:
+    async def on_dead_letter(self, record: Message, error: Exception, tx: UnitOfWork) -> None:
         """Counts malformed replies with the task that they answer, which fails when they are too many."""
         if isinstance(error, MalformedReply) and (answered := answered_by(record.value)):
             await tasks.count_malformed(tx.connection, topics.system_of(record.topic), *answered)

@@ -109,7 +109,7 @@ async def _erasure_blockers(
         c.request_id: RequestMarks.of(keyring, [i for i in known[c.subject_ref].identities if not i.shared])
         for c in tasks
     }
-    others = await open_requests.others(connection, marks, {RequestKind.COPY, RequestKind.RESTRICTION})
+    others = await open_requests.find_others(connection, marks, {RequestKind.COPY, RequestKind.RESTRICTION})
     blockers: dict[UUID, frozenset[str]] = {}
     for task in tasks:
         why = {other.kind.value for other in others.get(task.request_id, ())}

@@ -18,7 +18,7 @@ from shared.fulfilment.store import Conclude, lock_fulfilments, wait_for_others
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.metrics import SYSTEMS
 from shared.runtime.settings import WorkSettings
-from shared.storage.systems import COUNTING, SystemState, SystemStatus, standings
+from shared.storage.systems import REQUIRED_STATES, SystemState, SystemStatus, read_systems
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +83,14 @@ class SystemGate:
     async def run(self) -> None:
         """Reads the states of all systems, and moves their tasks."""
         async with self._unit_of_work.pool.acquire() as connection:
-            known = await standings(connection)
+            known = await read_systems(connection)
             long_quarantined = {row[0] for row in await connection.fetch(_LONG_QUARANTINED, self._patience)}
         self._report(known)
         await self._resume([name for name, system in known.items() if system.state is SystemState.ON])
         await self._fail_tasks(
             [*long_quarantined], SystemQuarantined("it was changed, or a person doubts it: accept it first")
         )
-        retired = [name for name, system in known.items() if system.state not in COUNTING]
+        retired = [name for name, system in known.items() if system.state not in REQUIRED_STATES]
         failure = SystemRetired(
             "it is gone, and the request was opened with it: enter what was done there, or end its part"
         )

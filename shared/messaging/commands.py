@@ -12,7 +12,7 @@ import typer
 from shared.domain.topics import ServiceName
 from shared.messaging import dead_letters as letters
 from shared.messaging import parked as parking
-from shared.messaging.groups import behind
+from shared.messaging.groups import lag_of_services
 from shared.messaging.groups import rewind as set_back
 from shared.runtime.settings import KafkaSettings
 from shared.storage.postgres import PostgresSettings, connected
@@ -29,7 +29,7 @@ dead_letters = typer.Typer(help="What a service could not handle and has set asi
 @groups.command()
 def lag(*, as_json: AsJson = False) -> None:
     """Print how many records each service has not read yet."""
-    _print(asyncio.run(behind(KafkaSettings())), "{}", as_json=as_json)
+    _print(asyncio.run(lag_of_services(KafkaSettings())), "{}", as_json=as_json)
 
 
 @groups.command()

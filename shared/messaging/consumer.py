@@ -38,7 +38,7 @@ _MADE_WITHIN_SECONDS = 60.0
 """Seconds between two looks for missing topics."""
 
 
-class Listener(Protocol):
+class RecordHandler(Protocol):
     """Handles what is consumed."""
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
@@ -48,12 +48,12 @@ class Listener(Protocol):
     async def handle(self, records: Sequence[Message]) -> Collection[Message]:
         """Handles a batch, however long the database is away.
 
-        Returns what it has left alone because its topic is paused; all else is done for good.
+        Returns the records of paused topics, which it has not handled; all others are done for good.
         """
         ...
 
     async def paused_topics(self) -> Collection[str]:
-        """The topics of which it leaves everything alone now."""
+        """Returns the topics that are paused."""
         ...
 
 
@@ -70,7 +70,7 @@ class Consumer:
     topics: Sequence[str]
     instance: str | None = None
 
-    async def run(self, listener: Listener, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
+    async def run(self, listener: RecordHandler, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Consumes what is wanted until ``stopping`` is set; connects again after an outage of the broker.
 
         It counts as alive while it waits for the broker, but not while the broker refuses it or nothing moves.
@@ -102,7 +102,7 @@ class Consumer:
 
     async def _consume(
         self,
-        listener: Listener,
+        listener: RecordHandler,
         stopping: asyncio.Event,
         heartbeats: Heartbeats,
         progress: Progress,
@@ -118,11 +118,11 @@ class Consumer:
         async with self._connected(topics, progress, stopping) as consumer:
             polling = asyncio.create_task(keep_polling(consumer, progress, self.group, topics, heartbeats))
             try:
-                at_work = _AtWork(self, consumer, listener, progress, stopping)
+                at_work = _Session(self, consumer, listener, progress, stopping)
                 while not stopping.is_set() and asyncio.get_running_loop().time() < until:
                     if polling.done():
                         await polling
-                    if await at_work.go_round() or not progress.behind:
+                    if await at_work.run_once() or not progress.behind:
                         heartbeats.beat(loop_of(self.group))
             finally:
                 polling.cancel()
@@ -136,10 +136,10 @@ class Consumer:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await client.bootstrap()
-                there: set[str] = (await client.fetch_all_metadata()).topics()
+                existing: set[str] = (await client.fetch_all_metadata()).topics()
         finally:
             await client.close()
-        missing = set(self.topics) - there
+        missing = set(self.topics) - existing
         for topic in sorted(missing - named):
             log.warning("%s consumes nothing of %s, which does not exist: %s", self.group, topic, HOW_TO_MAKE_TOPICS)
         named |= missing
@@ -171,90 +171,94 @@ class Consumer:
             yield consumer
         finally:
             if self.instance and (stopping.is_set() or len(topics) < len(self.topics)):
-                _let_leave(consumer)
+                _leave_group(consumer)
             await _stop(consumer)
 
 
 @dataclass
-class _AtWork:
-    """A connected consumer: fetches, handles and commits."""
+class _Session:
+    """One connection of a consumer: fetches, handles and commits."""
 
-    of: Consumer
+    member: Consumer
     consumer: AIOKafkaConsumer
-    listener: Listener
+    listener: RecordHandler
     progress: Progress
     stopping: asyncio.Event
-    done: dict[TopicPartition, int] = field(default_factory=dict)
-    """The offset behind what is done, where that is not committed yet."""
+    uncommitted: dict[TopicPartition, int] = field(default_factory=dict)
+    """The next offset of each partition that is handled, but not committed."""
     committed_at: float = 0.0
     looked_at: float = 0.0
 
-    async def go_round(self) -> bool:
+    async def run_once(self) -> bool:
         """Fetches and handles the next records; returns whether there were any."""
         now = asyncio.get_running_loop().time
         if now() - self.looked_at >= _LOOK_EVERY_SECONDS:
             self.looked_at = now()
             await self._resume()
-        if self.done and now() - self.committed_at >= _COMMIT_EVERY_SECONDS:
+        if self.uncommitted and now() - self.committed_at >= _COMMIT_EVERY_SECONDS:
             self.committed_at = now()
             await self.commit()
         async with asyncio.timeout(_ANSWER_SECONDS):  # while the group is without its leader, this knows no time limit
-            fetched = await self.consumer.getmany(timeout_ms=200, max_records=self.of.settings.batch_records)
+            fetched = await self.consumer.getmany(timeout_ms=200, max_records=self.member.settings.batch_records)
         if fetched:
             began = now()
-            self.progress.in_hand = {place: records[0].offset for place, records in fetched.items()}
+            self.progress.in_hand = {partition: records[0].offset for partition, records in fetched.items()}
             messages = [self._message(r) for records in fetched.values() for r in records if self._is_wanted(r)]
-            left = await self.listener.handle(messages) if messages else ()
+            unhandled = await self.listener.handle(messages) if messages else ()
             self.progress.in_hand = {}
-            self.done.update({place: records[-1].offset + 1 for place, records in fetched.items()})
-            self._hold(left)
-            if messages and sum(map(len, fetched.values())) < self.of.settings.batch_records:
+            self.uncommitted.update({partition: records[-1].offset + 1 for partition, records in fetched.items()})
+            self._pause_unhandled(unhandled)
+            if messages and sum(map(len, fetched.values())) < self.member.settings.batch_records:
                 await gather(now() - began, self.stopping)
         return bool(fetched)
 
     async def commit(self) -> None:
-        """Tells the broker what is done."""
-        mine = {place: offset for place, offset in self.done.items() if place in self.consumer.assignment()}
-        self.done.clear()
-        if mine:
+        """Commits the offsets of handled records."""
+        offsets = {
+            partition: offset
+            for partition, offset in self.uncommitted.items()
+            if partition in self.consumer.assignment()
+        }
+        self.uncommitted.clear()
+        if offsets:
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    await self.consumer.commit(mine)
+                    await self.consumer.commit(offsets)
             except KafkaError as error:  # a rebalance took the partitions away: the inbox absorbs the repeat
                 log.info("offsets not committed: %s", type(error).__name__)
 
-    def _hold(self, left: Collection[Message]) -> None:
+    def _pause_unhandled(self, unhandled: Collection[Message]) -> None:
         """Pauses each partition with unhandled records, at the first of them."""
         first: dict[TopicPartition, int] = {}
-        for message in left:
+        for message in unhandled:
             first.setdefault(TopicPartition(message.topic, message.partition), message.offset or 0)
-        for place, offset in first.items():
-            self.done[place] = offset
-            if self.consumer.assignment() >= {place}:
-                self.consumer.seek(place, offset)
-                self.consumer.pause(place)
+        for partition, offset in first.items():
+            self.uncommitted[partition] = offset
+            if self.consumer.assignment() >= {partition}:
+                self.consumer.seek(partition, offset)
+                self.consumer.pause(partition)
 
     async def _resume(self) -> None:
         """Resumes the partitions whose topic is no longer paused."""
         paused = await self.listener.paused_topics()
-        for topic in self.of.topics:
-            TOPIC_PAUSED.labels(self.of.group, topic).set(topic in paused)
-        self.consumer.resume(*(place for place in self.consumer.paused() if place.topic not in paused))
+        for topic in self.member.topics:
+            TOPIC_PAUSED.labels(self.member.group, topic).set(topic in paused)
+        self.consumer.resume(*(partition for partition in self.consumer.paused() if partition.topic not in paused))
 
     def _is_wanted(self, record: Any) -> bool:
         return self.listener.wants(record.headers) or _why_unreadable(record) != ""
 
     def _message(self, record: Any) -> Message:
-        place = {"partition": record.partition, "offset": record.offset}
-        why = _why_unreadable(record)
+        position = {"partition": record.partition, "offset": record.offset}
+        reason = _why_unreadable(record)
         key, value, headers = record.key or b"", record.value or b"", record.headers
         size = len(key) + len(value) + sum(len(name) + len(content or b"") for name, content in headers)
-        if size > self.of.settings.record_bytes:
-            why = f"{size} bytes, more than {self.of.settings.record_bytes}"
-        if why:
-            return Message(record.topic, b"", b"", unreadable=why, **place)
+        if size > self.member.settings.record_bytes:
+            reason = f"{size} bytes, more than {self.member.settings.record_bytes}"
+        if reason:
+            return Message(record.topic, b"", b"", unreadable=reason, **position)
         decoded = {name: (content or b"").decode("utf-8", "replace") for name, content in headers}
-        return Message(record.topic, key, value, decoded, **place)
+        return Message(record.topic, key, value, decoded, **position)
 
 
 def is_outage(error: BaseException | None) -> bool:
@@ -277,7 +281,7 @@ def _why_unreadable(record: Any) -> str:
     return headers[0][1].decode() if headers and headers[0][0] == UNREADABLE else ""
 
 
-def _let_leave(consumer: AIOKafkaConsumer) -> None:
+def _leave_group(consumer: AIOKafkaConsumer) -> None:
     """Makes it a dynamic member, since the library lets no static member leave."""
     if coordinator := consumer._coordinator:  # noqa: SLF001  # the library has no other way
         coordinator._group_instance_id = None  # noqa: SLF001

@@ -17,7 +17,7 @@ from shared.runtime.settings import KafkaSettings
 from shared.runtime.telemetry import traceparent
 from shared.storage.postgres import Connection
 
-OURS = "dsr_"
+HEADER_PREFIX = "dsr_"
 """The prefix of the headers that a dead letter adds to those of its record."""
 
 REPLAYED_FOR = "dsr_replayed_for"
@@ -38,28 +38,34 @@ RETURNING paused_at IS NOT NULL
 
 
 def dead_letter(record: Message, reason: str, detail: str, tx: UnitOfWork) -> Message:
-    """A record that could not be handled, with the name of what it broke, what is wrong, and where the broker has it.
+    """Builds the dead letter of a record, with headers for the reason, its detail, and its topic and offset.
 
-    It is as it came, but for headers of a size that is not passed on.
+    Headers that are too large or too many are dropped.
     """
-    why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": tx.now.isoformat()}
+    reasons = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": tx.now.isoformat()}
     if detail:
-        why["dsr_detail"] = detail
+        reasons["dsr_detail"] = detail
     if record.offset is not None:
-        why |= {"dsr_partition": str(record.partition), "dsr_offset": str(record.offset)}
-    return Message(topics.dead_letters(tx.service), record.key, record.value, {**passed_on(record.headers), **why})
+        reasons |= {"dsr_partition": str(record.partition), "dsr_offset": str(record.offset)}
+    return Message(
+        topics.dead_letters(tx.service), record.key, record.value, {**forwarded_headers(record.headers), **reasons}
+    )
 
 
 _HEADER, _HEADERS = 1_024, 32
 """The largest header that is passed on, in characters of name and value, and how many are."""
 
 
-def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    """A stranger's headers without what is too large, too many or no ``traceparent``; how many those were, says one."""
+def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Returns external headers within limits, and a count of those that were dropped."""
     known = {name: traceparent(value) if name == "traceparent" else value for name, value in headers.items()}
     small = [(name, value) for name, value in known.items() if value is not None and len(name) + len(value) <= _HEADER]
-    kept = dict(small[:_HEADERS])
-    return kept if len(kept) == len(headers) else kept | {"dsr_headers_cut": str(len(headers) - len(kept))}
+    forwarded = dict(small[:_HEADERS])
+    return (
+        forwarded
+        if len(forwarded) == len(headers)
+        else forwarded | {"dsr_headers_cut": str(len(headers) - len(forwarded))}
+    )
 
 
 async def count(tx: UnitOfWork, topic: str, limit: int) -> bool:
@@ -68,7 +74,7 @@ async def count(tx: UnitOfWork, topic: str, limit: int) -> bool:
 
 
 async def paused(pool: asyncpg.Pool) -> AbstractSet[str]:
-    """The topics that the service leaves alone."""
+    """Returns the topics that the service has paused."""
     rows = await pool.fetch("SELECT topic FROM consumed_topic WHERE paused_at IS NOT NULL")
     return frozenset(row[0] for row in rows)
 
@@ -116,10 +122,10 @@ async def dead_letters(settings: KafkaSettings, service: ServiceName) -> AsyncIt
     """
     topic = topics.dead_letters(service)
     async with AIOKafkaConsumer(topic, auto_offset_reset="earliest", **settings.client()) as consumer:
-        places = sorted(consumer.assignment())
-        if not places:
+        partitions = sorted(consumer.assignment())
+        if not partitions:
             raise Misconfigured(f"the broker does not show {topic} to this user: let it read that topic")
-        for place, end in (await consumer.end_offsets(places)).items():
+        for place, end in (await consumer.end_offsets(partitions)).items():
             while await consumer.position(place) < end:
                 fetched = await consumer.getmany(place, timeout_ms=_ANSWER_MS, max_records=_AT_A_TIME)
                 if not fetched:
@@ -148,13 +154,13 @@ async def replay(settings: KafkaSettings, service: ServiceName) -> tuple[int, in
 
 
 def _read(key: bytes, value: bytes, headers: dict[str, bytes | None], service: ServiceName) -> DeadLetter:
-    said = {name: (content or b"").decode("utf-8", "replace") for name, content in headers.items()}
-    topic, detail = said["dsr_topic"], said.get("dsr_detail", "")
-    theirs = {name: content for name, content in said.items() if not name.startswith(OURS)}
+    values = {name: (content or b"").decode("utf-8", "replace") for name, content in headers.items()}
+    topic, detail = values["dsr_topic"], values.get("dsr_detail", "")
+    original = {name: content for name, content in values.items() if not name.startswith(HEADER_PREFIX)}
     return DeadLetter(
         topic=topic,
-        place=f"{said.get('dsr_partition', '?')}:{said.get('dsr_offset', '?')}",
-        reason=f"{said['dsr_reason']}: {detail}" if detail else said["dsr_reason"],
-        at=said["dsr_set_aside_at"],
-        record=None if not (key or value) else Message(topic, key, value, {**theirs, REPLAYED_FOR: service}),
+        place=f"{values.get('dsr_partition', '?')}:{values.get('dsr_offset', '?')}",
+        reason=f"{values['dsr_reason']}: {detail}" if detail else values["dsr_reason"],
+        at=values["dsr_set_aside_at"],
+        record=None if not (key or value) else Message(topic, key, value, {**original, REPLAYED_FOR: service}),
     )

@@ -96,45 +96,45 @@ class BatchDispatcher(ABC):
             case _:
                 return ""
 
-    async def note_set_aside(  # noqa: B027  # for most nothing follows
+    async def on_dead_letter(  # noqa: B027  # for most nothing follows
         self, record: Message, error: Exception, tx: UnitOfWork
     ) -> None:
         """Does what else follows from a dead letter, in the same transaction."""
 
     async def paused_topics(self) -> AbstractSet[str]:
         """Returns the topics that this service has paused."""
-        self._paused = await self._patiently(partial(dead_letters.paused, self._unit_of_work.pool))
+        self._paused = await self._retry_while_unavailable(partial(dead_letters.paused, self._unit_of_work.pool))
         return self._paused
 
     async def handle(self, records: Sequence[Message]) -> Sequence[Message]:
-        """Handles the batch; returns what it left alone because its topic is paused, when all else is done for good."""
-        left = [record for record in records if record.topic in self._paused]
+        """Handles the batch for good, except records of paused topics, which it returns."""
+        unhandled = [record for record in records if record.topic in self._paused]
         records = [record for record in records if record.topic not in self._paused]
         if not records:
-            return left
+            return unhandled
         try:
-            await self._patiently(partial(self._together, records))
+            await self._retry_while_unavailable(partial(self._apply_in_one_transaction, records))
         except Exception as error:  # noqa: BLE001  # whatever it is, only the record that caused it is set aside
             if len(records) == 1:
-                if await self._patiently(partial(self._set_aside, records[0], error)):
+                if await self._retry_while_unavailable(partial(self._dead_letter, records[0], error)):
                     self._paused |= {records[0].topic}
-                return left
+                return unhandled
             middle = len(records) // 2
             for half in (records[:middle], records[middle:]):
-                left += await self.handle(half)
-        return left
+                unhandled += await self.handle(half)
+        return unhandled
 
-    async def _patiently(self, do: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_while_unavailable(self, do: Callable[[], Awaitable[T]]) -> T:
         return await retry_while_unavailable(do, loop_of(self.group), self._heartbeats)
 
-    async def _together(self, records: Sequence[Message]) -> None:
-        if why := next((record.unreadable for record in records if record.unreadable), ""):
-            raise Unreadable(why)
+    async def _apply_in_one_transaction(self, records: Sequence[Message]) -> None:
+        if reason := next((record.unreadable for record in records if record.unreadable), ""):
+            raise Unreadable(reason)
         async with self._unit_of_work.begin() as tx:
             await tx.plan_once(len(records))
             await self.apply(records, tx)
 
-    async def _set_aside(self, record: Message, error: Exception) -> bool:
+    async def _dead_letter(self, record: Message, error: Exception) -> bool:
         """Makes a dead letter of the record, unless it is one; returns whether its topic is to be paused."""
         place, detail = f"{record.topic} {record.partition}:{record.offset}", self.detail(error)
         log.error("record %s set aside: %s", place, detail or telemetry.where(error))
@@ -144,7 +144,7 @@ class BatchDispatcher(ABC):
         reason = error.code if isinstance(error, DsrError) else type(error).__name__
         async with self._unit_of_work.begin() as tx:
             tx.send(dead_letters.dead_letter(record, reason, detail, tx))
-            await self.note_set_aside(record, error, tx)
+            await self.on_dead_letter(record, error, tx)
             kind = UNREADABLE if isinstance(error, Unreadable) else self.kind_of(record)
             tx.after_commit(partial(self._count, [kind], "dead_letter"))
             paused = await dead_letters.count(tx, record.topic, self._dead_letters_a_day)
@@ -171,7 +171,7 @@ class Dispatcher(BatchDispatcher):
     ) -> None:
         super().__init__(unit_of_work, unit_of_work.service, dead_letters_a_day, heartbeats)
         self._types = {kind.encode() for kind in subscriptions}
-        self._wanted = _wanted(subscriptions)
+        self._wanted = _routes(subscriptions)
         self._tracing = tracing
         for kind in (*subscriptions, UNREADABLE):  # at zero from the start, so that `rate()` sees the first one
             metrics.EVENTS.labels(unit_of_work.service, kind, "dead_letter")
@@ -193,7 +193,7 @@ class Dispatcher(BatchDispatcher):
                 new.append(p)
         with self._tracing.each("handle", [p.record.headers.get("traceparent") for p in new]) as traces:
             tx.traces.update({p.event.request_id: trace for p, trace in zip(new, traces, strict=True)})
-            for handlers, events in _runs(new):
+            for handlers, events in _group_by_handler(new):
                 for handler in handlers:
                     await handler(events, tx)
         tx.after_commit(partial(self._count, [p.record.headers["ce_type"] for p in new]))
@@ -232,7 +232,7 @@ _MOST_FAULTS = 10
 _RIGHTS = frozenset(right.encode() for right in Right)
 
 
-def _wanted(
+def _routes(
     subscriptions: Mapping[str, Sequence[Subscription]],
 ) -> dict[tuple[bytes, bytes], tuple[type[Event], Handlers]]:
     """Returns the handlers of each type and right."""
@@ -259,7 +259,7 @@ def _kind_and_right(headers: Sequence[tuple[str, bytes | None]]) -> tuple[bytes,
     return kind, right
 
 
-def _runs(parsed: Sequence[_Parsed]) -> list[tuple[Handlers, list[Event]]]:
+def _group_by_handler(parsed: Sequence[_Parsed]) -> list[tuple[Handlers, list[Event]]]:
     """Groups events by handler in few groups, and keeps the order of each request's events.
 
     Of verified(A), verified(B), closed(A) it makes two calls, begin([A, B]) and close([A]); were there another

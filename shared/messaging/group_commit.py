@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from shared.storage.postgres import AGAIN, AWAY
+from shared.storage.postgres import RETRYABLE, UNAVAILABLE
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,7 +69,7 @@ class GroupCommit(Generic[T, R]):
         try:
             answers = await self._write([item for item, _ in group])
         except Exception as error:  # noqa: BLE001  # each caller decides whether it tries again
-            if len(group) > 1 and not isinstance(error, (*AWAY, *AGAIN)):
+            if len(group) > 1 and not isinstance(error, (*UNAVAILABLE, *RETRYABLE)):
                 for each in group:
                     await self._settle([each])
                 return

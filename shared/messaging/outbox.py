@@ -17,15 +17,15 @@ from shared.messaging.producer import BusAway, MessageRefused, Send
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import Wakeup, gather, wait
-from shared.storage.lease import HELD, Turn, TurnLost, take
-from shared.storage.postgres import AWAY, Connection, insert_rows
+from shared.storage.leader_lease import FENCE, LeaderLease, LeaderLeaseLost, acquire
+from shared.storage.postgres import UNAVAILABLE, Connection, insert_rows
 
 log = logging.getLogger(__name__)
 
 RELAY = "relay"
 """The name of the lease for relaying a service's outbox."""
 
-BEHIND = "behind"
+BEHIND_PARKED = "behind"
 """The reason to park a message: an earlier one of its topic and key is parked."""
 
 _BATCH = 2_000
@@ -33,15 +33,15 @@ _POLL_SECONDS = 0.05
 """Seconds between polls for messages of other instances, which also notify the relaying process."""
 _STANDBY_SECONDS = 0.5
 _CLOSE_SECONDS = 0.5
-_TURN = timedelta(seconds=3)
+_LEASE_LASTS = timedelta(seconds=3)
 
 _NEXT = """
 SELECT position, topic, key, value, headers, (topic, key) IN (SELECT topic, key FROM parked) AS behind
 FROM outbox ORDER BY position LIMIT $1
 """
-_DELETE = f"WITH {HELD} DELETE FROM outbox WHERE position = ANY($4) AND EXISTS (SELECT FROM held)"  # noqa: S608  # constants
+_DELETE = f"WITH {FENCE} DELETE FROM outbox WHERE position = ANY($4) AND EXISTS (SELECT FROM held)"  # noqa: S608  # constants
 _PARK = f"""
-WITH {HELD}, gone AS (
+WITH {FENCE}, gone AS (
     DELETE FROM outbox WHERE position = ANY($4) AND EXISTS (SELECT FROM held)
     RETURNING position, topic, key, value, headers
 )
@@ -77,18 +77,18 @@ async def insert(connection: Connection, messages: Sequence[Message]) -> None:
 
 @dataclass
 class Relay:
-    """Sends the outbox of one schema in order of position; the relays of a schema take turns.
+    """Sends the outbox of one schema in order of position; a lease makes one process the leader.
 
-    A relay that stands still for longer than its turn lasts is followed by another, which sends again what it does not
-    find deleted. What the first one sends on waking is a repeat, and its delete is refused: since both send everything
-    in order from the same place, whatever comes for the first time comes in order.
+    A relay that stalls for longer than its lease is replaced by another, which sends again what is not deleted. What
+    the first one sends on waking is a repeat, and its delete is refused. Both send in order from the same position, so
+    whatever arrives for the first time arrives in order.
     """
 
     pool: asyncpg.Pool
     service: ServiceName
     send: Send
     wakeup: Wakeup
-    lasts: timedelta = _TURN
+    duration: timedelta = _LEASE_LASTS
     _limit: int = field(default=_BATCH, init=False)
     _fault: str | None = field(default=None, init=False)
 
@@ -100,10 +100,10 @@ class Relay:
             last = stopping.is_set()
             try:
                 async with self.pool.acquire() as connection:
-                    if not await self._take_turn(connection, stopping, heartbeats) and woken:
+                    if not await self._relay_with_lease(connection, stopping, heartbeats) and woken:
                         await connection.execute(f"NOTIFY {self._channel}")  # the process that relays
                 woken = not last and await self.wakeup.wait(_STANDBY_SECONDS, stopping)
-            except (*AWAY, BusAway, TurnLost) as error:
+            except (*UNAVAILABLE, BusAway, LeaderLeaseLost) as error:
                 fault = type(error).__name__
                 if fault != self._fault:  # once, and not at each attempt
                     log.warning("outbox relay paused error=%s", fault)
@@ -113,40 +113,40 @@ class Relay:
             if last:
                 return
 
-    async def _take_turn(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> bool:
+    async def _relay_with_lease(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> bool:
         """Relays unless another process holds the lease; returns whether it did."""
-        turn = None
+        lease = None
         try:
-            if turn := await take(connection, RELAY, self.lasts):
-                await connection.add_listener(self._channel, self._called)
-                await self._send_all(connection, turn, stopping, heartbeats)
+            if lease := await acquire(connection, RELAY, self.duration):
+                await connection.add_listener(self._channel, self._on_notify)
+                await self._send_all(connection, lease, stopping, heartbeats)
         except TimeoutError:
-            with suppress(*AWAY):  # the server may be gone
+            with suppress(*UNAVAILABLE):  # the server may be gone
                 await connection.close(timeout=_CLOSE_SECONDS)
             raise
         finally:
-            if turn and not connection.is_closed():
-                await connection.remove_listener(self._channel, self._called)
-                await turn.release(connection)
-        return turn is not None
+            if lease and not connection.is_closed():
+                await connection.remove_listener(self._channel, self._on_notify)
+                await lease.release(connection)
+        return lease is not None
 
     @property
     def _channel(self) -> str:
         return f"{RELAY}_{self.service}"
 
-    def _called(self, *_: object) -> None:
+    def _on_notify(self, *_: object) -> None:
         self.wakeup.wake()
 
     async def _send_all(
-        self, connection: Connection, turn: Turn, stopping: asyncio.Event, heartbeats: Heartbeats
+        self, connection: Connection, lease: LeaderLease, stopping: asyncio.Event, heartbeats: Heartbeats
     ) -> None:
-        now, seconds = asyncio.get_running_loop().time, self.lasts.total_seconds()
+        now, seconds = asyncio.get_running_loop().time, self.duration.total_seconds()
         end: int | None = None
         renewed, pause = now(), _POLL_SECONDS
         while True:
             heartbeats.beat("relay")
             if now() - renewed > seconds / 3:
-                await turn.renew(connection)
+                await lease.renew(connection)
                 renewed = now()
             if stopping.is_set() and end is None:
                 # what other instances still add is for their relay to send
@@ -155,7 +155,7 @@ class Relay:
             rows = await connection.fetch(_NEXT, limit, timeout=seconds)
             if rows:
                 self._limit = len(rows)  # of which half are tried next, should it fail
-                if not await self._send(connection, turn, rows):
+                if not await self._send(connection, lease, rows):
                     continue
                 renewed, self._limit = began, min(_BATCH, 2 * limit)
             if end is not None and (not rows or rows[-1]["position"] >= end):
@@ -166,14 +166,14 @@ class Relay:
                 pause = _POLL_SECONDS if rows else min(2 * pause, seconds / 3)
                 await self.wakeup.wait(pause)
 
-    async def _send(self, connection: Connection, turn: Turn, rows: Sequence[asyncpg.Record]) -> bool:
+    async def _send(self, connection: Connection, lease: LeaderLease, rows: Sequence[asyncpg.Record]) -> bool:
         """Sends these and deletes them; returns false if the broker refuses one for good, and half as many may go."""
         ready = [row for row in rows if not row["behind"]]
         positions = [row["position"] for row in ready]
         try:
             if ready:
                 await self.send([Message(r["topic"], r["key"], r["value"], orjson.loads(r["headers"])) for r in ready])
-                await turn.write(connection, _DELETE, positions)
+                await lease.write(connection, _DELETE, positions)
                 metrics.RELAYED.labels(self.service).inc(len(ready))
                 if self._fault:
                     log.warning("outbox relay resumed after=%s", self._fault)
@@ -184,7 +184,7 @@ class Relay:
                 return False
             topic, reason = ready[0]["topic"], str(error)
             log.error("a message for %s is parked, since the broker refuses it: %s", topic, reason)  # noqa: TRY400
-            await turn.write(connection, _PARK, positions, reason)
+            await lease.write(connection, _PARK, positions, reason)
         if behind := [row["position"] for row in rows if row["behind"]]:
-            await turn.write(connection, _PARK, behind, BEHIND)
+            await lease.write(connection, _PARK, behind, BEHIND_PARKED)
         return True

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from shared.domain.topics import ServiceName
 from shared.messaging.outbox import RELAY
-from shared.storage import lease
+from shared.storage import leader_lease
 from shared.storage.postgres import connected
 
 _EACH = """
@@ -51,5 +51,5 @@ async def replay(dsn: str, service: ServiceName) -> int:
     """
     async with connected(dsn) as connection, connection.transaction():
         await connection.execute(f"SET LOCAL search_path = {service}")
-        await lease.revoke(connection, RELAY)
+        await leader_lease.revoke(connection, RELAY)
         return int((await connection.execute(_BACK)).split()[-1])

@@ -37,7 +37,7 @@ class UnitOfWork:
         self.traces: dict[UUID, str | None] = {}
         self._relay = factory.relay_wakeup
         self._messages: list[Message] = []
-        self._entries: list[evidence.Entry] = []
+        self._entries: list[evidence.EvidenceEntry] = []
         self._afterwards: dict[Callable[[], None], None] = {}
 
     async def plan_once(self, records: int) -> None:
@@ -61,7 +61,7 @@ class UnitOfWork:
         self, request_id: UUID, action: str, detail: Mapping[str, JsonValue], actor: str | None = None
     ) -> None:
         """Adds to the evidence of a request; ``actor`` is the service unless an officer or a key is given."""
-        self._entries.append(evidence.Entry(request_id, actor or f"service:{self.service}", action, detail))
+        self._entries.append(evidence.EvidenceEntry(request_id, actor or f"service:{self.service}", action, detail))
 
     def after_commit(self, do: Callable[[], None]) -> None:
         """Calls the function once after this transaction has committed."""

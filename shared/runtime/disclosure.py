@@ -21,10 +21,10 @@ class _Discreet(Collector):
     """The metrics about people, as everybody may see them."""
 
     def collect(self) -> Iterator[Metric]:
-        return map(for_everybody, PEOPLE.collect())
+        return map(rounded, PEOPLE.collect())
 
 
-def for_everybody(family: Metric) -> Metric:
+def rounded(family: Metric) -> Metric:
     """A family without what stands for fewer than five people, and its counts rounded down to fives; zero is zero."""
     shown = Metric(family.name, family.documentation, family.type)
     cases = {_of(s.labels): s.value for s in family.samples if s.name.endswith("_count")}
@@ -40,19 +40,19 @@ def for_everybody(family: Metric) -> Metric:
     return shown
 
 
-def everybody() -> CollectorRegistry:
+def public_registry() -> CollectorRegistry:
     """Returns the metrics for everyone: of the machine as they are, of requests in steps of five."""
     registry = CollectorRegistry()
     registry.register(_Discreet())
     return registry
 
 
-def text_for_everybody() -> bytes:
+def public_text() -> bytes:
     """The exposition for operations and everybody else."""
-    return generate_latest(REGISTRY) + generate_latest(everybody())
+    return generate_latest(REGISTRY) + generate_latest(public_registry())
 
 
-def text_for_privacy() -> bytes:
+def exact_text() -> bytes:
     """The exposition for the privacy team: everything as it is."""
     return generate_latest(REGISTRY) + generate_latest(PEOPLE)
 

@@ -22,13 +22,13 @@ class Heartbeats:
 
     def stalled(self) -> list[str]:
         """The loops that have not gone round within the limit."""
-        return [loop for loop, seconds in self.still_seconds().items() if seconds > self._limit]
+        return [loop for loop, seconds in self.stalled_seconds().items() if seconds > self._limit]
 
-    async def all_go_round(self) -> bool:
+    async def all_running(self) -> bool:
         """Returns whether no loop has stalled, for the readiness probe."""
         return not self.stalled()
 
-    def still_seconds(self) -> dict[str, float]:
+    def stalled_seconds(self) -> dict[str, float]:
         """For how long each loop has not gone round."""
         now = time.monotonic()
         return {loop: max(0.0, now - beat) for loop, beat in self._beats.items()}

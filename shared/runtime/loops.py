@@ -11,7 +11,7 @@ from typing import TypeVar
 from shared.domain.errors import Unavailable
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import WorkSettings
-from shared.storage.postgres import AGAIN, AWAY
+from shared.storage.postgres import RETRYABLE, UNAVAILABLE
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ async def run_periodically(
         began = loop.time()
         try:
             await do()
-        except (*AWAY, *AGAIN) as error:
+        except (*UNAVAILABLE, *RETRYABLE) as error:
             log.info("%s waits for the database: %s", name, type(error).__name__)
         pause = max(every_seconds, share * (loop.time() - began))
         await sleep_until_stopped(pause, name, stopping, heartbeats, wakeup)
@@ -127,12 +127,12 @@ async def retry_while_unavailable(do: Callable[[], Awaitable[T]], name: str, hea
         heartbeats.beat(name)
         try:
             return await do()
-        except (*AWAY, Unavailable) as error:
+        except (*UNAVAILABLE, Unavailable) as error:
             if not warned:
                 log.warning("%s waits for the database: %s", name, type(error).__name__)
             warned = True
             await asyncio.sleep(_BEAT_SECONDS)  # an outage gives no event to await
-        except AGAIN:
+        except RETRYABLE:
             log.info("%s met another transaction", name)
 
 

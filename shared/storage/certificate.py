@@ -15,14 +15,14 @@ import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from shared.storage.evidence import Proof, climbed, digest
+from shared.storage.evidence import InclusionProof, digest, merkle_root
 from shared.storage.keyring import Keyring
 
 VERSION = "dsr-certificate-1"
 
 
 def build(
-    request: Mapping[str, Any], entries: Sequence[asyncpg.Record], proofs: Sequence[Proof], keyring: Keyring
+    request: Mapping[str, Any], entries: Sequence[asyncpg.Record], proofs: Sequence[InclusionProof], keyring: Keyring
 ) -> dict[str, Any]:
     """A certificate over a request's facts and its evidence entries; signed with Ed25519 over canonical JSON.
 
@@ -81,7 +81,7 @@ def _entry_problems(entry: Mapping[str, Any], request_id: str, key: Ed25519Publi
         problems.append(f"{where}: its hash does not belong to what it says")
     if entry["request_id"] != request_id:
         problems.append(f"{where}: it is about another request")
-    if not _signed(key, entry["signature"], climbed(bytes.fromhex(entry["hash"]), entry["path"])):
+    if not _signed(key, entry["signature"], merkle_root(bytes.fromhex(entry["hash"]), entry["path"])):
         problems.append(f"{where}: the signature of its batch does not cover it")
     return problems
 

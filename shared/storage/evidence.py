@@ -25,7 +25,7 @@ GENESIS = bytes(32)
 _COLUMNS = ("chain", "seq", "at", "request_id", "actor", "action", "detail", "prev_hash", "hash")
 """Named one by one: the next version may add one while this one is still at work."""
 
-_HOLD_HEAD = "SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE"
+_LOCK_HEAD = "SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE"
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM evidence.entry WHERE"  # noqa: S608  # constants
 _OF_CHAIN = f"{_SELECT} chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq"
 _OF_REQUEST = f"{_SELECT} request_id = $1 ORDER BY at, chain, seq"
@@ -56,7 +56,7 @@ Head = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EvidenceEntry:
     """An entry about a request; ``detail`` holds only codes, counts and references."""
 
     request_id: UUID
@@ -76,49 +76,49 @@ def signed_content(hashes: Sequence[bytes]) -> bytes:
     """Returns what the signature of a batch covers: the root over the hashes of its entries."""
     level = hashes
     while len(level) > 1:
-        level = _above(level)
+        level = _next_level(level)
     return b"dsr-evidence\0" + level[0]
 
 
-def _above(level: Sequence[bytes]) -> list[bytes]:
+def _next_level(level: Sequence[bytes]) -> list[bytes]:
     """Returns the next level of the tree; a node without a sibling moves up as it is."""
-    return [_node(left, right) if right else left for left, right in zip_longest(level[::2], level[1::2])]
+    return [_parent_hash(left, right) if right else left for left, right in zip_longest(level[::2], level[1::2])]
 
 
-def _node(left: bytes, right: bytes) -> bytes:
+def _parent_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
-def path(hashes: Sequence[bytes], place: int) -> list[str]:
+def merkle_path(hashes: Sequence[bytes], place: int) -> list[str]:
     """Returns the siblings, from the leaf up, with which the entry in that place leads to the root of its batch."""
     steps, level = [], hashes
     while len(level) > 1:
         if (sibling := place ^ 1) < len(level):
             steps.append(f"{'left' if sibling < place else 'right'} {level[sibling].hex()}")
-        level, place = _above(level), place // 2
+        level, place = _next_level(level), place // 2
     return steps
 
 
-def climbed(hashed: bytes, steps: Sequence[str]) -> bytes:
+def merkle_root(hashed: bytes, steps: Sequence[str]) -> bytes:
     """Returns what the signature of the batch covers, from the hash of one entry and its path."""
     for step in steps:
         side, sibling = step.split(" ")
         other = bytes.fromhex(sibling)
-        hashed = _node(other, hashed) if side == "left" else _node(hashed, other)
+        hashed = _parent_hash(other, hashed) if side == "left" else _parent_hash(hashed, other)
     return signed_content([hashed])
 
 
-async def _hold(connection: Connection, chain: str) -> Head:
+async def _lock_head(connection: Connection, chain: str) -> Head:
     """Locks the end of a chain until the transaction ends; the next writer continues from there."""
-    head = await connection.fetchrow(_HOLD_HEAD, chain)
+    head = await connection.fetchrow(_LOCK_HEAD, chain)
     if head is None:
         await connection.execute(_FIRST_HEAD, chain, GENESIS)
-        head = await connection.fetchrow(_HOLD_HEAD, chain)
+        head = await connection.fetchrow(_LOCK_HEAD, chain)
     return (head[0], head[1]) if head else (0, GENESIS)
 
 
 async def append(
-    connection: Connection, chain: str, at: datetime, entries: Sequence[Entry], signing: Ed25519PrivateKey
+    connection: Connection, chain: str, at: datetime, entries: Sequence[EvidenceEntry], signing: Ed25519PrivateKey
 ) -> None:
     """Adds entries to the end of a chain, once in a transaction, and last, since it holds the chain until the end.
 
@@ -126,7 +126,7 @@ async def append(
         ValueError: an entry holds free text, which could never be taken away again: seal it, and refer to it.
     """
     details = [_coded(entry) for entry in entries]
-    seq, last = await _hold(connection, chain)
+    seq, last = await _lock_head(connection, chain)
     rows = []
     for entry, detail in zip(entries, details, strict=True):
         seq += 1
@@ -138,7 +138,7 @@ async def append(
     await connection.execute(_EXTEND, chain, at, *map(list, zip(*rows, strict=True)), seq, last, signature)
 
 
-def _coded(entry: Entry) -> str:
+def _coded(entry: EvidenceEntry) -> str:
     """The detail as canonical JSON, which puts no blank between its parts."""
     detail = orjson.dumps(entry.detail, option=orjson.OPT_SORT_KEYS).decode()
     typed = not detail.isascii() or any(each in detail for each in _TYPED)  # a pattern takes ten times as long
@@ -153,14 +153,14 @@ async def entries(pool: asyncpg.Pool | Connection, request_id: UUID) -> list[asy
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class InclusionProof:
     """The path from an entry to the signature of its batch."""
 
     path: Sequence[str]
     signature: bytes
 
 
-async def proofs(pool: asyncpg.Pool | Connection, entries: Sequence[asyncpg.Record]) -> list[Proof]:
+async def proofs(pool: asyncpg.Pool | Connection, entries: Sequence[asyncpg.Record]) -> list[InclusionProof]:
     """Returns the proof of each of these entries."""
     batches: dict[str, tuple[int, bytes, list[bytes]]] = {}
     found = {}
@@ -169,7 +169,7 @@ async def proofs(pool: asyncpg.Pool | Connection, entries: Sequence[asyncpg.Reco
         if chain not in batches or batches[chain][0] < seq:
             batches[chain] = tuple(await pool.fetchrow(_BATCH_OF, chain, seq) or (seq, b"", [entry["hash"]]))
         last, signature, hashes = batches[chain]
-        found[chain, seq] = Proof(path(hashes, len(hashes) - 1 - (last - seq)), signature)
+        found[chain, seq] = InclusionProof(merkle_path(hashes, len(hashes) - 1 - (last - seq)), signature)
     return [found[entry["chain"], entry["seq"]] for entry in entries]
 
 

@@ -50,7 +50,7 @@ class LegalHold:
 _COLUMNS = ", ".join(each.name for each in fields(LegalHold))
 
 
-async def kept_of(connection: Connection, request_id: UUID) -> list[LegalHold]:
+async def retained_of(connection: Connection, request_id: UUID) -> list[LegalHold]:
     """Returns the holds that kept data of a request."""
     query = (
         f"SELECT {_COLUMNS} FROM vault.legal_hold WHERE hold_id IN"  # noqa: S608  # constants
@@ -125,13 +125,13 @@ async def lift(connection: Connection, hold_id: UUID, holders: Sequence[str], no
     await connection.execute("DELETE FROM vault.subject WHERE subject_ref = $1", hold_id)
 
 
-async def note_kept(connection: Connection, kept: Sequence[tuple[UUID, UUID, str, Sequence[UUID]]]) -> None:
+async def record_retained(connection: Connection, kept: Sequence[tuple[UUID, UUID, str, Sequence[UUID]]]) -> None:
     """Records which holds kept the data of a task."""
     rows = [(task, hold, request, system) for task, request, system, ids in kept for hold in ids]
     if rows:
         await connection.execute(_KEPT, *map(list, zip(*rows, strict=True)))
 
 
-async def forget_kept(connection: Connection, requests: Collection[UUID]) -> None:
+async def forget_retained(connection: Connection, requests: Collection[UUID]) -> None:
     """Deletes the record of kept data, since they are erased again."""
     await connection.execute(_FORGET, list(requests))

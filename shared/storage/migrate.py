@@ -4,7 +4,7 @@ import asyncio
 
 from shared.domain.errors import Misconfigured
 from shared.storage.grants import give
-from shared.storage.postgres import AWAY, Connection, connected
+from shared.storage.postgres import UNAVAILABLE, Connection, connected
 from shared.storage.schema import SchemaFile, applied, schema_files
 
 _LOCK = 7_215_001
@@ -40,7 +40,7 @@ async def _applied_at(dsn: str) -> dict[str, str]:
     try:
         async with connected(dsn) as connection:
             return await applied(connection)
-    except AWAY:
+    except UNAVAILABLE:
         return {}
 
 

@@ -37,16 +37,16 @@ _END = "DELETE FROM vault.open_request WHERE request_id = ANY($1)"
 _KEY_BYTES = 8
 
 
-class Other(NamedTuple):
+class OtherRequest(NamedTuple):
     """Another request of the same person."""
 
     request_id: UUID
     kind: RequestKind
 
 
-async def others(
+async def find_others(
     connection: Connection, of: Mapping[UUID, RequestMarks], kinds: Collection[RequestKind]
-) -> dict[UUID, tuple[Other, ...]]:
+) -> dict[UUID, tuple[OtherRequest, ...]]:
     """Returns the other open requests of the same person; locks out new ones until the end.
 
     Those of the same message are theirs whatever is proved.
@@ -54,33 +54,33 @@ async def others(
     if not of:
         return {}
     marks = {mark for each in of.values() for _, mark in each.rows}
-    await _hold(connection, marks)
+    await _lock_marks(connection, marks)
     marks |= {request_id.bytes for request_id in of}
-    known: defaultdict[Other, list[tuple[str, bytes]]] = defaultdict(list)
+    known: defaultdict[OtherRequest, list[tuple[str, bytes]]] = defaultdict(list)
     for request_id, kind, *mark in await connection.fetch(_OF_THESE, list(marks), list(kinds)):
-        known[Other(request_id, RequestKind(kind))].append((mark[0], mark[1]))
+        known[OtherRequest(request_id, RequestKind(kind))].append((mark[0], mark[1]))
     people = {other: _marks(rows) for other, rows in known.items()}
     found = {
         request_id: tuple(
             other
             for other, who in people.items()
-            if other.request_id != request_id and (request_id.bytes in who.requests or who.is_same(mine))
+            if other.request_id != request_id and (request_id.bytes in who.requests or who.is_same(own_marks))
         )
-        for request_id, mine in (of.items() if people else ())
+        for request_id, own_marks in (of.items() if people else ())
     }
-    return {request_id: theirs for request_id, theirs in found.items() if theirs}
+    return {request_id: other_marks for request_id, other_marks in found.items() if other_marks}
 
 
 async def enter(connection: Connection, entered: Iterable[tuple[UUID, RequestKind, RequestMarks]]) -> None:
     """Enters these requests under their marks."""
     rows = _rows(entered)
     if rows:
-        await _hold(connection, {row[-1] for row in rows})
+        await _lock_marks(connection, {row[-1] for row in rows})
         await connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
 
 
 async def begin(connection: Connection, erasures: Mapping[UUID, RequestMarks]) -> None:
-    """Enters erasures that begin or go on, whose marks ``others`` has locked."""
+    """Enters erasures that begin or go on, whose marks ``find_others`` has locked."""
     if erasures:
         rows = _rows((request_id, RequestKind.ERASURE, marks) for request_id, marks in erasures.items())
         columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
@@ -108,7 +108,7 @@ async def end(connection: Connection, requests: Collection[UUID]) -> None:
         await connection.execute(_END, list(requests))
 
 
-async def _hold(connection: Connection, marks: Collection[bytes]) -> None:
+async def _lock_marks(connection: Connection, marks: Collection[bytes]) -> None:
     if marks:
         await connection.execute(_HOLD, [int.from_bytes(mark[:_KEY_BYTES], "big", signed=True) for mark in marks])
 

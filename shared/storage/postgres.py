@@ -46,7 +46,7 @@ def keep_alive(connection: Any) -> None:
 Connection = asyncpg.Connection | PoolConnectionProxy
 """A connection, of one's own or lent by a pool."""
 
-AWAY = (
+UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # it starts, stops, or ends our session or statement
     asyncpg.InsufficientResourcesError,  # no connection, memory or place on its disk is left
@@ -59,16 +59,16 @@ AWAY = (
     OSError,
     TimeoutError,
 )
-"""Errors of a database that is away: wait and repeat."""
+"""Errors of an unavailable database: wait and retry."""
 
-AGAIN = (
+RETRYABLE = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.InvalidCachedStatementError,  # a schema change has altered a table since the statement was prepared
 )
-"""Errors of two transactions that met: repeat immediately."""
+"""Errors of concurrent transactions: retry immediately."""
 
-HALF_OPEN = {
+TCP_TIMEOUTS = {
     "tcp_keepalives_idle": "1",
     "tcp_keepalives_interval": "1",
     "tcp_keepalives_count": "3",
@@ -98,12 +98,12 @@ _ARRAY = {**dict.fromkeys(("range_subtype", "attrtypoids", "basetype")), "ns": "
 
 
 def _of_postgres(dsn: str) -> str:
-    if not re.match(r"postgres(ql)?://", dsn) or not are_hosts(_place(dsn).partition("/")[0] or "localhost"):
+    if not re.match(r"postgres(ql)?://", dsn) or not are_hosts(_host_of(dsn).partition("/")[0] or "localhost"):
         raise ValueError("no URL of a database")
     return dsn
 
 
-def _place(dsn: str) -> str:
+def _host_of(dsn: str) -> str:
     """Returns hosts and name of a database, without user, password and options."""
     address = urlsplit(dsn)
     return f"{address.netloc.rpartition('@')[2]}{address.path}"
@@ -142,7 +142,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
     Raises:
         Misconfigured: no database answers there, it does not let us in, or it has not the schema of this version.
     """
-    place = f"{_place(settings.dsn)}, where DSR_POSTGRES_DSN says"
+    place = f"{_host_of(settings.dsn)}, where DSR_POSTGRES_DSN says"
     try:
         pool = await asyncpg.create_pool(
             settings.dsn,
@@ -150,8 +150,8 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
             max_size=settings.pool_size - reserved,
             command_timeout=60,
             max_cached_statement_lifetime=60,  # a plan made while a table was empty must not live on when it is full
-            init=_begin,
-            reset=_leave,
+            init=_init_connection,
+            reset=_skip_reset,
             server_settings={
                 "search_path": service.value,
                 "application_name": f"dsr-{service}",
@@ -163,12 +163,12 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
                 "max_parallel_workers_per_gather": "0",
                 # what a process holds that is frozen, or whose node is lost, is free again
                 "idle_in_transaction_session_timeout": f"{settings.idle_seconds * 1000:.0f}",
-                **HALF_OPEN,
+                **TCP_TIMEOUTS,
             },
         )
         async with pool.acquire() as connection:
             there = await applied(connection)
-    except (*AWAY, asyncpg.PostgresError) as error:
+    except (*UNAVAILABLE, asyncpg.PostgresError) as error:
         fault = type(error).__name__
         raise Misconfigured(f"no database for us at {place} ({fault}): start it, or correct that") from error
     files = list(schema_files())
@@ -181,24 +181,24 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
     return pool
 
 
-_FROZEN = """
+_TERMINATE_STALLED = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')
       AND state = 'active' AND wait_event_type = 'Client' AND state_change < clock_timestamp() - $1::interval
 """
 
 
-async def end_frozen(pool: asyncpg.Pool, seconds: float) -> None:
+async def terminate_stalled(pool: asyncpg.Pool, seconds: float) -> None:
     """Ends sessions of this service whose statement has waited so long for its process, as a COPY does for its rows.
 
     Such a session is not idle, so no time limit of the server's ends it; it holds whatever its transaction holds.
     """
-    await pool.execute(_FROZEN, timedelta(seconds=seconds))
+    await pool.execute(_TERMINATE_STALLED, timedelta(seconds=seconds))
 
 
 @asynccontextmanager
-async def may_stand_still(connection: Connection) -> AsyncIterator[None]:
-    """Lets a transaction idle for a minute, for a long computation that blocks no other."""
+async def allow_long_idle(connection: Connection) -> AsyncIterator[None]:
+    """Lets a transaction idle for a minute during a long computation that blocks no other."""
     await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
     yield
     await connection.execute("SET LOCAL idle_in_transaction_session_timeout TO DEFAULT")
@@ -209,7 +209,7 @@ async def reachable(pool: asyncpg.Pool) -> bool:
     try:
         async with asyncio.timeout(2):
             await pool.fetchval("SELECT 1")
-    except AWAY:
+    except UNAVAILABLE:
         return False
     return True
 
@@ -219,12 +219,12 @@ async def close_pool(pool: asyncpg.Pool) -> None:
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await pool.close()
-    except AWAY:
+    except UNAVAILABLE:
         pool.terminate()
 
 
-async def _begin(connection: asyncpg.Connection) -> None:
-    """Knows JSON as bytes, and soon notices a server that is gone."""
+async def _init_connection(connection: asyncpg.Connection) -> None:
+    """Sets up codecs and keep-alive of a new connection."""
     keep_alive(connection)
     await connection.set_type_codec(
         "jsonb",
@@ -238,8 +238,8 @@ async def _begin(connection: asyncpg.Connection) -> None:
     protocol.get_settings().register_data_types(types)
 
 
-async def _leave(_: asyncpg.Connection) -> None:
-    """Asks nothing of a connection that goes back to the pool: by then asyncpg has ended any transaction.
+async def _skip_reset(_: asyncpg.Connection) -> None:
+    """Skips the reset of a connection that goes back to the pool: asyncpg has ended any transaction by then.
 
     What it would ask for, four statements each time, undoes settings, locks, cursors and listeners of a session, and
     the product makes none: settings are ``SET LOCAL``, locks and cursors end with their transaction.

@@ -85,7 +85,7 @@ WHERE identity = ANY($1) AND settled_at IS NOT NULL
 """
 
 
-class Noted(NamedTuple):
+class RecordedConflict(NamedTuple):
     """A conflict as it is put on record: nothing in it says whose number, or which."""
 
     conflict_id: UUID
@@ -95,7 +95,7 @@ class Noted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FillResult:
     """Counts of a reading: new, corrected and removed assignments."""
 
     learned: int
@@ -124,7 +124,7 @@ async def fill(
     read_at: datetime,
     *,
     believed: Readings | None = None,
-) -> Filled:
+) -> FillResult:
     """Brings the register up to what a full read of its source says, in one transaction; then ``announce`` it.
 
     ``read_at``: when the reading began. An assignment that the source no longer knows stays, and ends then; a reading
@@ -159,7 +159,7 @@ async def fill(
                 " the register is left as it was"
             )
         if await connection.fetchval(_SOURCE, source, namespace, read_at) is None:
-            return Filled(0, 0, undated)
+            return FillResult(0, 0, undated)
         known = await connection.fetchval("SELECT count(*) FROM register.assignment WHERE source = $1", source)
         await connection.execute(_READING)
         await connection.copy_records_to_table("reading", records=records, columns=_COLUMNS)
@@ -173,7 +173,7 @@ async def fill(
             )
         if corrected or learned or ended:
             await connection.execute(_CHANGED, source)
-    return Filled(learned, ended, undated)
+    return FillResult(learned, ended, undated)
 
 
 async def announce(connection: Connection, now: datetime) -> None:
@@ -181,7 +181,7 @@ async def announce(connection: Connection, now: datetime) -> None:
     await connection.execute(_ANNOUNCE, now)
 
 
-async def note_reading(connection: Connection, source: str, tried_at: datetime, failure: str | None) -> None:
+async def record_reading(connection: Connection, source: str, tried_at: datetime, failure: str | None) -> None:
     """Keeps how the last reading ended."""
     await connection.execute(_NOTE_READING, source, tried_at, failure)
 
@@ -218,16 +218,16 @@ async def confirmed_by_register(
     }
 
 
-async def note_conflicts(
+async def record_conflicts(
     connection: Connection, found: Iterable[tuple[UUID, RegisterConflict]], now: datetime
-) -> list[Noted]:
+) -> list[RecordedConflict]:
     """Keeps conflicts, each with the request that has met it; returns those that are not on record for it yet."""
     by_claim = {(each.number, each.system, each.valid_from, each.valid_to): (of, each) for of, each in found}
     rows = [(uuid7(), *claim, each.kind.value, of) for claim, (of, each) in by_claim.items()]
     if not rows:
         return []
     columns = [list(column) for column in zip(*rows, strict=True)]
-    return [Noted(*row) for row in await connection.fetch(_CONFLICT, *columns, now)]
+    return [RecordedConflict(*row) for row in await connection.fetch(_CONFLICT, *columns, now)]
 
 
 def _count(tag: str) -> int:

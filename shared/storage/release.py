@@ -144,7 +144,7 @@ async def fault_of_package(
         Shredded: the subject's key is gone.
     """
     check, untraced = ReleaseCheck(vault, proofs, subject_ref), True
-    for place, _, _ in await vault.places(connection, subject_ref, KIND):
+    for place, _, _ in await vault.list_pieces(connection, subject_ref, KIND):
         content = await vault.open_one(connection, place)
         manifest = await asyncio.to_thread(Manifest.opened, content) if content else None
         if manifest is None or manifest.package_id != package_id:
@@ -181,24 +181,24 @@ async def _known(
         raise Shredded("the subject's key is gone, so the owner of the rows is unknown")
     namespace, tenant = await connection.fetchval(_NAMESPACE) or "", subject.tenant
     on_file = at - timedelta(days=proofs.on_file_days), at
-    sure = await _sure(connection, vault.keyring, namespace, subject.identities, on_file)
+    sure = await _confirmed(connection, vault.keyring, namespace, subject.identities, on_file)
     proved = [each for each in sure if each.level >= least]
-    theirs, others, lines = await _registered(connection, vault.keyring, namespace, proved, tenant)
+    identities_then, others, lines = await _registered(connection, vault.keyring, namespace, proved, tenant)
     return KnownFacts(
         at=at,
         values=values_of(proved),
         stated=stated_of(subject.identities),
-        periods=theirs,
+        periods=identities_then,
         others=others,
         lines=lines,
-        proved=proved_of(proved) | (instructed_of(proved, theirs.keys() | others.keys()) if tenant else {}),
+        proved=proved_of(proved) | (instructed_of(proved, identities_then.keys() | others.keys()) if tenant else {}),
         tenant=tenant,
         shared=shared_of(subject.identities),
         names=names_of(subject.identities),
     )
 
 
-async def _sure(
+async def _confirmed(
     connection: Connection,
     keyring: Keyring,
     namespace: str,
@@ -241,11 +241,11 @@ async def _registered(
         for i in identities
         if i.type is IdentityType.ACCOUNT_ID and i.source == source
     }
-    theirs: dict[IdentityKey, list[TimeSpan]] = {}
+    identities_then: dict[IdentityKey, list[TimeSpan]] = {}
     others: dict[IdentityKey, list[TimeSpan]] = {}
     lines: dict[IdentityKey, list[TimeSpan]] = {}
     for fingerprint, holder, since, until, line in await connection.fetch(_ROWS, list(numbers)) if numbers else ():
-        own = theirs if line == _PERSONAL else lines  # a call of a shared line has no known owner
+        own = identities_then if line == _PERSONAL else lines  # a call of a shared line has no known owner
         whose = own if holder in accounts else others
         whose.setdefault(numbers[fingerprint], []).append((since, until or _NEVER))
-    return theirs, others, lines
+    return identities_then, others, lines

@@ -39,7 +39,7 @@ def merged(identities: Iterable[Identity]) -> tuple[Identity, ...]:
     return tuple(known.values())
 
 
-def less_proved(known: Iterable[Identity], left: Iterable[Identity]) -> tuple[Identity, ...]:
+def with_lower_levels(known: Iterable[Identity], left: Iterable[Identity]) -> tuple[Identity, ...]:
     """Lowers the proof of identities to what is left; later proof counts again."""
     levels = {(each.type, each.value): each.level for each in left}
 

@@ -20,7 +20,7 @@ ORDER BY f, r ON CONFLICT DO NOTHING RETURNING request_id
 """
 _LISTED = "SELECT DISTINCT fingerprint FROM register.suppression WHERE fingerprint = ANY($1)"
 # A person who got the number after it came onto the list has not objected.
-_STILL_THEIRS = """
+_HOLDERS = """
 FROM register.suppression s
 WHERE s.fingerprint = ANY($1) AND NOT EXISTS (
     SELECT FROM register.assignment a WHERE a.identity = s.fingerprint AND a.valid_from > s.since AND NOT EXISTS (
@@ -34,12 +34,12 @@ SELECT DISTINCT f, p, $3::timestamptz FROM unnest($1::bytea[], $2::text[]) AS n 
 ON CONFLICT (fingerprint, purpose) DO UPDATE SET since = excluded.since
 """
 _WITHDRAWN = "SELECT fingerprint, purpose, since FROM register.consent_withdrawn WHERE fingerprint = ANY($1)"
-_IN_FORCE = f"SELECT DISTINCT ON (s.fingerprint) s.fingerprint, s.request_id {_STILL_THEIRS}"
-_ENTRIES = f'SELECT s.fingerprint, s.request_id, s."right", s.channel, s.since {_STILL_THEIRS}'
+_IN_FORCE = f"SELECT DISTINCT ON (s.fingerprint) s.fingerprint, s.request_id {_HOLDERS}"
+_ENTRIES = f'SELECT s.fingerprint, s.request_id, s."right", s.channel, s.since {_HOLDERS}'
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SuppressionEntry:
     """A contact point, by its keyed hash, and the request for whose sake it is on the list."""
 
     fingerprint: bytes
@@ -48,13 +48,13 @@ class Entry:
     channel: str
 
 
-async def entries(connection: Connection, fingerprints: Collection[bytes]) -> list[tuple[Entry, datetime]]:
+async def entries(connection: Connection, fingerprints: Collection[bytes]) -> list[tuple[SuppressionEntry, datetime]]:
     """Returns the entries of these contact points that still belong to the same person."""
     rows = await connection.fetch(_ENTRIES, list(fingerprints)) if fingerprints else []
-    return [(Entry(row[0], row[1], Right(row[2]), row[3]), row[4]) for row in rows]
+    return [(SuppressionEntry(row[0], row[1], Right(row[2]), row[3]), row[4]) for row in rows]
 
 
-async def add(connection: Connection, entries: Collection[Entry], now: datetime) -> Counter[UUID]:
+async def add(connection: Connection, entries: Collection[SuppressionEntry], now: datetime) -> Counter[UUID]:
     """Puts them on the list; returns how many of each request are new."""
     if not entries:
         return Counter()

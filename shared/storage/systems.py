@@ -27,7 +27,7 @@ class SystemState(StrEnum):
     RETIRED = "retired"  # gone: what still needs it is a person's matter
 
 
-COUNTING = frozenset({SystemState.ON, SystemState.QUARANTINED})
+REQUIRED_STATES = frozenset({SystemState.ON, SystemState.QUARANTINED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class SystemStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ObservedFinding:
     """The finding of an observing system for a request: rows, or why they are unknown."""
 
     request_id: UUID
@@ -50,7 +50,7 @@ class Finding:
     found_at: datetime
 
 
-async def standings(connection: Connection) -> dict[str, SystemStatus]:
+async def read_systems(connection: Connection) -> dict[str, SystemStatus]:
     """Returns every registered system by name."""
     rows = await connection.fetch("SELECT name, state, hash, reason, since FROM downstreams.system ORDER BY name")
     return {row[0]: SystemStatus(SystemState(row[1]), *tuple(row)[2:]) for row in rows}
@@ -67,8 +67,10 @@ async def register(connection: Connection, declared: Mapping[str, str]) -> dict[
     """
     async with connection.transaction():
         await connection.execute("LOCK TABLE downstreams.system IN SHARE ROW EXCLUSIVE MODE")
-        known = await standings(connection)
-        if missing := [name for name, system in known.items() if system.state in COUNTING and name not in declared]:
+        known = await read_systems(connection)
+        if missing := [
+            name for name, system in known.items() if system.state in REQUIRED_STATES and name not in declared
+        ]:
             ways = " and ".join(f"`dsr downstreams retire {name}`" for name in missing)
             raise Misconfigured(
                 f"{', '.join(missing)}: in use until now, and not declared any more, or not enabled; bring the table"
@@ -87,10 +89,10 @@ async def register(connection: Connection, declared: Mapping[str, str]) -> dict[
                 await _set(connection, name, SystemState.OBSERVE, fingerprint)
             elif system.state is SystemState.ON:
                 await _set(connection, name, SystemState.QUARANTINED, system.hash, CHANGED)
-        return await standings(connection)
+        return await read_systems(connection)
 
 
-async def switch_on(connection: Connection, name: str, fingerprint: str) -> list[Finding]:
+async def switch_on(connection: Connection, name: str, fingerprint: str) -> list[ObservedFinding]:
     """Activates a system with the definition of that hash; returns its findings as an observer.
 
     Raises:
@@ -115,7 +117,7 @@ async def quarantine(connection: Connection, name: str, reason: str) -> None:
     """
     async with connection.transaction():
         before = await _locked(connection, name)
-        if before.state not in COUNTING:
+        if before.state not in REQUIRED_STATES:
             raise Misconfigured(f"{name} is {before.state}: only a system that is on can be quarantined")
         await _set(connection, name, SystemState.QUARANTINED, before.hash, reason)
 
@@ -132,7 +134,7 @@ async def retire(connection: Connection, name: str) -> None:
             await _set(connection, name, SystemState.RETIRED, before.hash)
 
 
-async def note_findings(connection: Connection, system: str, found: Sequence[Finding]) -> None:
+async def note_findings(connection: Connection, system: str, found: Sequence[ObservedFinding]) -> None:
     """Records findings of an observing system; the last one of a request counts."""
     await connection.executemany(
         "INSERT INTO downstreams.finding (system, request_id, outcome, found, found_at) VALUES ($1, $2, $3, $4, $5)"
@@ -142,14 +144,14 @@ async def note_findings(connection: Connection, system: str, found: Sequence[Fin
     )
 
 
-async def findings(connection: Connection, name: str) -> list[Finding]:
+async def findings(connection: Connection, name: str) -> list[ObservedFinding]:
     """Returns the findings of an observing system, the latest last."""
     rows = await connection.fetch(
         "SELECT request_id, outcome, found, found_at FROM downstreams.finding WHERE system = $1"
         " ORDER BY found_at, request_id",
         name,
     )
-    return [Finding(*row) for row in rows]
+    return [ObservedFinding(*row) for row in rows]
 
 
 async def forget_findings(connection: Connection, name: str) -> None:
@@ -165,14 +167,14 @@ async def to_announce(connection: Connection) -> list[str]:
     return sorted(row[0] for row in rows)
 
 
-def as_json(standing: SystemStatus) -> dict[str, Any]:
+def as_json(status: SystemStatus) -> dict[str, Any]:
     """The same, for a program."""
-    return asdict(standing)
+    return asdict(status)
 
 
 async def _locked(connection: Connection, name: str) -> SystemStatus:
     await connection.execute("LOCK TABLE downstreams.system IN SHARE ROW EXCLUSIVE MODE")
-    known = await standings(connection)
+    known = await read_systems(connection)
     if name not in known:
         names = ", ".join(known) or "none"
         raise Misconfigured(f"no system {name!r} is known here: a service starts with it first (known: {names})")

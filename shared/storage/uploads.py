@@ -17,7 +17,7 @@ KIND = "upload"
 _EMPTY = b""
 
 
-class Kept(StrEnum):
+class UploadResult(StrEnum):
     """The result of an upload."""
 
     NEW = "new"
@@ -62,7 +62,7 @@ class Uploads:
         return {command: content for command, content in found.items() if content}
 
 
-async def keep(connection: Connection, vault: Vault, sealing: Sealing) -> Kept:
+async def keep(connection: Connection, vault: Vault, sealing: Sealing) -> UploadResult:
     """Puts an upload into its place, if it is waited for, of that subject and system, and nothing else came before.
 
     Raises:
@@ -74,8 +74,8 @@ async def keep(connection: Connection, vault: Vault, sealing: Sealing) -> Kept:
         KIND,
     )
     if waiting is None or tuple(waiting) != (sealing.subject_ref, sealing.source):
-        return Kept.NOT_WAITED_FOR
+        return UploadResult.NOT_WAITED_FOR
     if before := await vault.open_one(connection, sealing.sealed_id):
-        return Kept.SAME if before == sealing.content else Kept.OTHER
+        return UploadResult.SAME if before == sealing.content else UploadResult.OTHER
     await vault.replace(connection, sealing)
-    return Kept.NEW
+    return UploadResult.NEW

@@ -16,7 +16,7 @@ from shared.domain.errors import Shredded
 from shared.domain.identities import Identity
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection, insert_rows
-from shared.storage.subject_data import SubjectData, decode, encode, less_proved, merged
+from shared.storage.subject_data import SubjectData, decode, encode, merged, with_lower_levels
 
 Row = tuple[object, ...]
 MANUAL_STEPS = "manual_steps"
@@ -24,11 +24,11 @@ MANUAL_STEPS = "manual_steps"
 _KEY = 32
 _NONCE = 12
 
-TAKEN_BACK = "taken_back"
+REVOKED = "taken_back"
 """The source of identities whose proof was revoked, each with its remaining assurance level."""
-DROPPED = "dropped"
+DISCARDED = "dropped"
 """The source of stated identities that are no longer used."""
-_OF_REQUESTER = ["requester", TAKEN_BACK, DROPPED]
+_REQUESTER_SOURCES = ["requester", REVOKED, DISCARDED]
 _SUBJECT = ("subject_ref", "kek_id", "wrapped_key", "statement", "created_at")
 _SEALED = ("sealed_id", "subject_ref", "kind", "source", "content", "created_at")
 _KNOWN = """
@@ -89,7 +89,7 @@ class Vault:
                 known[ref] = decode(_open(keys[ref], statement, ref.bytes))
             if content is not None:
                 more = decode(_open(keys[ref], content, ref.bytes)).identities
-                known[ref] = replace(known[ref], identities=_together(known[ref].identities, more, source))
+                known[ref] = replace(known[ref], identities=_merge_piece(known[ref].identities, more, source))
         return known
 
     async def seal(self, connection: Connection, sealings: Sequence[Sealing], now: datetime) -> None:
@@ -150,7 +150,7 @@ class Vault:
         rows = await connection.fetch(query, list(keys), kind, sources)
         return {row[1]: _open(keys[row[0]][0], row[2], row[0].bytes) for row in rows}
 
-    async def latest(self, connection: Connection, subjects: Iterable[UUID], kind: str) -> dict[UUID, bytes]:
+    async def open_latest(self, connection: Connection, subjects: Iterable[UUID], kind: str) -> dict[UUID, bytes]:
         """Returns the last piece of a kind of each subject that has a key."""
         refs = list(set(subjects))
         keys = await self._subjects(connection, refs)
@@ -163,7 +163,7 @@ class Vault:
         return {ref: _open(keys[ref][0], content, ref.bytes) for ref, content in rows if ref in keys}
 
     @staticmethod
-    async def places(connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, int]]:
+    async def list_pieces(connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, int]]:
         """Returns id, source and size of each piece of that kind of a subject, oldest first."""
         query = (
             "SELECT sealed_id, source, octet_length(content) FROM vault.sealed"
@@ -223,13 +223,15 @@ class Vault:
         )
 
     @staticmethod
-    async def drop_kind(connection: Connection, subjects: Sequence[UUID], kind: str, but: UUID | None = None) -> None:
+    async def drop_kind(
+        connection: Connection, subjects: Sequence[UUID], kind: str, except_id: UUID | None = None
+    ) -> None:
         """Deletes the pieces of a kind of these subjects, except one."""
         statement = "DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2"
-        await connection.execute(f"{statement} AND ($3::uuid IS NULL OR sealed_id <> $3)", subjects, kind, but)
+        await connection.execute(f"{statement} AND ($3::uuid IS NULL OR sealed_id <> $3)", subjects, kind, except_id)
 
     @staticmethod
-    async def drop_given(connection: Connection, subject_ref: UUID, systems: Collection[str]) -> None:
+    async def drop_of_systems(connection: Connection, subject_ref: UUID, systems: Collection[str]) -> None:
         """Deletes the data of one subject that these systems gave."""
         await connection.execute(
             "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind IN ('records', 'upload') AND source = ANY($2)",
@@ -238,14 +240,14 @@ class Vault:
         )
 
     @staticmethod
-    async def drop_from(connection: Connection, subjects: Collection[UUID], kind: str, system: str) -> None:
+    async def drop_of_source(connection: Connection, subjects: Collection[UUID], kind: str, system: str) -> None:
         """Deletes the pieces of a kind from one source, of these subjects."""
         if subjects:
             statement = "DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2 AND source = $3"
             await connection.execute(statement, list(subjects), kind, system)
 
     @staticmethod
-    async def keep_from(connection: Connection, subject_ref: UUID, kind: str, source: str) -> None:
+    async def drop_other_sources(connection: Connection, subject_ref: UUID, kind: str, source: str) -> None:
         """Deletes the pieces of a kind of one subject from all other sources."""
         statement = "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = $2 AND source <> $3"
         await connection.execute(statement, subject_ref, kind, source)
@@ -261,7 +263,7 @@ class Vault:
         await connection.execute(
             "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = 'identities' AND source <> ALL($2)",
             subject_ref,
-            _OF_REQUESTER,
+            _REQUESTER_SOURCES,
         )
 
     @staticmethod
@@ -272,7 +274,7 @@ class Vault:
             " AND (kind IN ('records', 'upload', 'package', 'release', 'manual_steps')"
             " OR kind = 'identities' AND source <> ALL($2))",
             subjects,
-            _OF_REQUESTER,
+            _REQUESTER_SOURCES,
         )
 
     @staticmethod
@@ -334,14 +336,14 @@ def _seal(key: AESGCM, content: bytes, bound_to: bytes, nonce: bytes | None = No
     return nonce + key.encrypt(nonce, content, bound_to)
 
 
-def _together(said: tuple[Identity, ...], more: tuple[Identity, ...], source: str) -> tuple[Identity, ...]:
+def _merge_piece(known: tuple[Identity, ...], more: tuple[Identity, ...], source: str) -> tuple[Identity, ...]:
     """Merges a later piece into the known data."""
-    if source == TAKEN_BACK:
-        return less_proved(said, more)
-    if source == DROPPED:
-        gone = {(each.type, each.value, each.source) for each in more}
-        return tuple(each for each in said if (each.type, each.value, each.source) not in gone)
-    return merged(said + more)
+    if source == REVOKED:
+        return with_lower_levels(known, more)
+    if source == DISCARDED:
+        discarded = {(each.type, each.value, each.source) for each in more}
+        return tuple(each for each in known if (each.type, each.value, each.source) not in discarded)
+    return merged(known + more)
 
 
 def _open(key: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:

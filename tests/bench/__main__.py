@@ -21,7 +21,7 @@ from deploy.local.paths import LOCAL
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.unprivileged import become_unprivileged
 from deploy.local.venv import alone
-from shared.app.service import collect_seldom
+from shared.app.service import tune_garbage_collector
 from shared.domain.errors import DsrError
 from shared.storage.postgres import connected
 from tests.bench import (
@@ -99,7 +99,7 @@ def _run(names: Sequence[str] | None, repeats: int, before: Baseline) -> tuple[B
     # A server of its own: what an existing one also has to do would be measured with it.
     platform = Platform(directory / "run" / "platform", existing=ExistingServers(postgres_dsn=None))
     assert platform.postgres is not None
-    collect_seldom()  # as the services do, whose adapters some benches call in this process
+    tune_garbage_collector()  # as the services do, whose adapters some benches call in this process
     with platform.postgres:
         ground = Ground(platform, directory / "run", repeats)
         about = asyncio.run(_machine(ground))

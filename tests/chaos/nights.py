@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from deploy.local import postgres_databases as databases
-from shared.storage.postgres import AWAY
+from shared.storage.postgres import UNAVAILABLE
 from tests.chaos import resolved
 from tests.chaos.arena import Arena
 from tests.chaos.crowd import BYSTANDER_EVERY, Crowd, Wish
@@ -71,5 +71,5 @@ async def _insist(do: Callable[[], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await do()
-        except AWAY:
+        except UNAVAILABLE:
             await asyncio.sleep(_AGAIN_SECONDS)  # a return is not signalled

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.delivery.handling import MARGIN, Page, document
+from services.intake.delivery.manual import MARGIN, PrintedLetter, document
 from services.letters import sample
 from shared.domain.rights import Right
 from shared.domain.wording import LANGUAGES
@@ -51,7 +51,7 @@ async def test_the_address_stands_in_the_window_of_the_envelope_on_every_sheet(r
     longest = ("Donaudampfschifffahrtsgesellschaft", "Abteilung für Auskünfte", "Ada Quarzfels", "Musterstraße 123 B")
     written = [RENDERER.render(sample(LETTERS, "answer_fulfilled", each)).html for each in ("de", "fr")]
     addresses = (["Ada Quarzfels", "50667 Köln"], [*longest, "50667 Köln", "Deutschland"])
-    letters = [Page(uuid7(), html, lines) for html, lines in zip(written, addresses, strict=True)]
+    letters = [PrintedLetter(uuid7(), html, lines) for html, lines in zip(written, addresses, strict=True)]
     (run_folder / "post").mkdir()
     async with eyes("post", run_folder / "post") as looking:
         person = await looking.person()

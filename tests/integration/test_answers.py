@@ -297,7 +297,7 @@ async def test_withdrawn_consent_erases_nothing_before_its_copy(intake: Intake) 
 
     async def before() -> dict[UUID, list[str]]:
         async with intake.unit_of_work.begin() as tx:
-            found = await open_requests.others(tx.connection, asked, {RequestKind.COPY})
+            found = await open_requests.find_others(tx.connection, asked, {RequestKind.COPY})
         return {request_id: [str(other.request_id) for other in others] for request_id, others in found.items()}
 
     assert await before() == {UUID(withdrawal["request_id"]): [access["request_id"]]}, "no other request waits"

@@ -17,7 +17,7 @@ from deploy.local.postgres_databases import fetch
 from services.intake.access import auth
 from services.intake.access.auth import create
 from services.intake.access.grant import Grant
-from services.intake.access.quota import Quota
+from services.intake.access.quota import SharedQuota
 from services.intake.submission import accepting
 from shared.app import http
 from shared.domain.rights import Right
@@ -421,14 +421,14 @@ async def test_what_waits_for_its_commit_is_bounded_and_nothing_is_lost(
     both = asyncio.Event()
     taken: list[str] = []
 
-    class Noting(Quota):
-        def take(self, who: str, amount: int) -> None:
-            super().take(who, amount)
+    class Noting(SharedQuota):
+        def acquire(self, who: str, amount: int) -> None:
+            super().acquire(who, amount)
             taken.append(who)
             if len(taken) == 2:
                 both.set()
 
-    monkeypatch.setattr(accepting, "Quota", Noting)
+    monkeypatch.setattr(accepting, "SharedQuota", Noting)
     async with running(database, clock, keys) as intake, connected(database) as other:
         transport = intake.channel._transport  # noqa: SLF001
         second, third = (httpx.AsyncClient(transport=transport, base_url="http://intake") for _ in range(2))

@@ -105,7 +105,7 @@ async def test_every_entry_is_covered_by_the_signature_of_its_transaction(harnes
     proofs = await evidence.proofs(harness.pool, rows)
     assert len({proof.signature for proof in proofs}) == 5, "a signature for each transaction"
     for row, proof in zip(rows, proofs, strict=True):
-        key.verify(proof.signature, evidence.climbed(row["hash"], proof.path))
+        key.verify(proof.signature, evidence.merkle_root(row["hash"], proof.path))
 
 
 async def test_the_database_refuses_to_change_what_is_on_record(harness: Harness) -> None:

@@ -168,7 +168,7 @@ of_erasure = partial(fixtures.metric, service="erasure")
 
 async def test_outbox_reports_its_oldest_message_and_parked_ones(harness: Harness, clock: SetClock) -> None:
     metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
-    await metrics.look()
+    await metrics.measure()
     assert (of_erasure("dsr_outbox_messages"), of_erasure("dsr_outbox_oldest_seconds")) == (0, 0)
 
     subject = await harness.subject()
@@ -176,7 +176,7 @@ async def test_outbox_reports_its_oldest_message_and_parked_ones(harness: Harnes
         async with harness.unit_of_work.begin() as tx:
             tx.publish(a(RequestWithdrawn, about=subject, right=Right.ERASURE, subject=subject))
         clock.pass_by(seconds=20)
-    await metrics.look()
+    await metrics.measure()
     assert (of_erasure("dsr_outbox_messages"), of_erasure("dsr_outbox_oldest_seconds")) == (3, 60)
 
     assert of_erasure("dsr_outbox_parked") == 0
@@ -184,7 +184,7 @@ async def test_outbox_reports_its_oldest_message_and_parked_ones(harness: Harnes
         "WITH gone AS (DELETE FROM outbox RETURNING position, topic, key, value, headers)"
         " INSERT INTO parked SELECT position, topic, key, value, headers, 'behind', now() FROM gone"
     )
-    await metrics.look()
+    await metrics.measure()
     assert (of_erasure("dsr_outbox_messages"), of_erasure("dsr_outbox_oldest_seconds")) == (0, 0)
     assert of_erasure("dsr_outbox_parked") == 3
 
@@ -195,7 +195,7 @@ async def test_record_of_another_producer_counts_from_parking(harness: Harness, 
         async with harness.unit_of_work.begin() as tx:
             tx.send(dead_letter(Message("dsr.requests", b"key", b"?", headers), "ValidationError", "", tx))
         clock.pass_by(seconds=20)
-        await ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps).look()
+        await ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps).measure()
         assert (of_erasure("dsr_outbox_messages"), of_erasure("dsr_outbox_oldest_seconds")) == (1, 20)
 
 
@@ -207,7 +207,7 @@ async def test_ready_and_failed_tasks_are_counted_until_done(open_harness: OpenH
     oldest = min([row[0] for row in await harness.pool.fetch("SELECT task_id FROM task")])
     clock.at = tasks.opened_at(oldest) + timedelta(hours=5)
     metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
-    await metrics.look()
+    await metrics.measure()
     assert of_erasure("dsr_tasks_ready", **STEP) == 4
     assert of_erasure("dsr_tasks_ready_oldest_seconds", **STEP) == 5 * 3600
 
@@ -215,7 +215,7 @@ async def test_ready_and_failed_tasks_are_counted_until_done(open_harness: OpenH
     await harness.worker("crm", batch=1).work()
     crm.answers.clear()
     await harness.worker("crm").work()
-    await metrics.look()
+    await metrics.measure()
     assert of_erasure("dsr_tasks_ready", **STEP) == 0
     assert of_erasure("dsr_tasks_ready_oldest_seconds", **STEP) == 0
     assert of_erasure("dsr_tasks_failed", **STEP) == 1
@@ -263,7 +263,7 @@ async def test_connections_and_evidence_are_counted(harness: Harness) -> None:
         tx.log_evidence(await harness.subject(), "request.closed", {})
     checked = fixtures.Count("dsr_evidence_checked_total", service="erasure")
     metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
-    await metrics.look()
+    await metrics.measure()
     assert checked.added == 1
     assert of_erasure("dsr_pool_limit") == harness.pool.get_max_size()
     assert of_erasure("dsr_pool_connections", state="busy") == 0
@@ -271,7 +271,7 @@ async def test_connections_and_evidence_are_counted(harness: Harness) -> None:
     async with harness.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute("UPDATE evidence.entry SET actor = 'person:other'")
-    await metrics.look()
+    await metrics.measure()
     assert of_erasure("dsr_evidence_broken") == 1
 
 

@@ -24,7 +24,7 @@ from shared.domain.topics import ServiceName
 from shared.messaging import outbox
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import evidence
-from shared.storage.postgres import AWAY, HALF_OPEN, connected, end_frozen, may_stand_still
+from shared.storage.postgres import TCP_TIMEOUTS, UNAVAILABLE, allow_long_idle, connected, terminate_stalled
 from tests.fixtures.brokers import read_topic
 from tests.fixtures.engine import Harness, OpenHarness
 from tests.fixtures.events import a
@@ -72,7 +72,11 @@ async def test_copy_waiting_for_rows_is_ended_with_its_transaction(harness: Harn
     async def freeze() -> None:
         async with harness.unit_of_work.begin() as tx:
             await evidence.append(
-                tx.connection, "erasure", tx.now, [evidence.Entry(uuid7(), "x", "frozen", {})], tx.vault.keyring.signing
+                tx.connection,
+                "erasure",
+                tx.now,
+                [evidence.EvidenceEntry(uuid7(), "x", "frozen", {})],
+                tx.vault.keyring.signing,
             )
             await tx.connection.copy_to_table("outbox", source=rows(), columns=["topic"])
 
@@ -82,10 +86,10 @@ async def test_copy_waiting_for_rows_is_ended_with_its_transaction(harness: Harn
     other = asyncio.create_task(note(harness.unit_of_work, request))
     async with asyncio.timeout(60):
         while not other.done():
-            await end_frozen(harness.pool, 0.1)
+            await terminate_stalled(harness.pool, 0.1)
     await other
     wakes.set()
-    with pytest.raises(AWAY):
+    with pytest.raises(UNAVAILABLE):
         await sleeper
     assert await noted(harness) == [(1, request)]
 
@@ -103,7 +107,7 @@ async def test_frozen_verifier_blocks_no_evidence(harness: Harness) -> None:
 
 
 async def test_server_soon_notices_an_abandoned_session(harness: Harness) -> None:
-    wanted = dict(HALF_OPEN)
+    wanted = dict(TCP_TIMEOUTS)
     rows = await harness.pool.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY($1)", list(wanted))
     assert {row[0]: row[1] for row in rows} == wanted
     idle, interval, count = (int(wanted[f"tcp_keepalives_{each}"]) for each in ("idle", "interval", "count"))
@@ -116,7 +120,7 @@ async def test_who_computes_long_within_a_transaction_may_stand_still(
     monkeypatch.setenv("DSR_POSTGRES_IDLE_SECONDS", "0.2")
     harness = await open_harness()
     async with harness.unit_of_work.begin() as tx:
-        async with may_stand_still(tx.connection):
+        async with allow_long_idle(tx.connection):
             await harness.pool.execute("SELECT pg_sleep(0.4)")
         assert await tx.connection.fetchval("SHOW idle_in_transaction_session_timeout") == "200ms"
 

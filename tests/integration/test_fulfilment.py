@@ -27,7 +27,7 @@ from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import FulfilmentResult, NewFulfilment
 from shared.storage import suppression
 from shared.storage.release import fault_of_package
-from shared.storage.suppression import CHANNELS, Entry
+from shared.storage.suppression import CHANNELS, SuppressionEntry
 from shared.storage.vault import Sealing
 from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
 from tests.fixtures.databases import tables_with
@@ -452,7 +452,7 @@ async def test_access_includes_other_requests_and_own_suppression_entries(open_h
     async with harness.unit_of_work.begin() as tx:
         fingerprint = tx.vault.keyring.fingerprint
         listed = [
-            Entry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type])
+            SuppressionEntry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type])
             for each in (EMAIL_SERVICES, PHONE_SERVICES)
         ]
         await suppression.add(tx.connection, listed, tx.now)
@@ -474,7 +474,7 @@ async def test_subject_only_on_the_suppression_list_has_data(open_harness: OpenH
     async with harness.unit_of_work.begin() as tx:
         fingerprint = tx.vault.keyring.fingerprint
         listed = [
-            Entry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type])
+            SuppressionEntry(fingerprint(each), uuid7(), Right.OBJECTION, CHANNELS[each.type])
             for each in (EMAIL_SERVICES, PHONE_SERVICES)
         ]
         await suppression.add(tx.connection, listed, tx.now)

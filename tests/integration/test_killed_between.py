@@ -13,8 +13,8 @@ import asyncpg
 from services.correspondence import handlers as correspondence
 from services.correspondence.post import Sender
 from services.correspondence.rendering import Renderer
-from services.intake.events.handlers import Handlers
-from services.intake.letters.rendering import Letters
+from services.intake.events.handlers import EventHandlers
+from services.intake.letters.letter_facts import LetterFacts
 from shared.domain.events import Event, FulfilmentCompleted, NoticeRequested, NoticeSettled, type_of
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
@@ -48,12 +48,12 @@ class Way:
 
     async def walk(self) -> None:
         """Goes all of it, as processes that have just started do."""
-        factory, letters = self.intake.correspondence.unit_of_work, Letters()
-        decides = Handlers(letters, read_policy())
+        factory, letters = self.intake.correspondence.unit_of_work, LetterFacts()
+        decides = EventHandlers(letters, read_policy())
         intake = consumer(
             self.intake.unit_of_work, {FulfilmentCompleted: decides.complete, NoticeSettled: decides.settle}
         )
-        renders = correspondence.Handlers(Renderer(letters.policy), Wakeup())
+        renders = correspondence.NoticeHandlers(Renderer(letters.policy), Wakeup())
         self.step = POINTS[0]
         await self.consume(intake, [self.decided])
         self.step = POINTS[1]

@@ -18,10 +18,10 @@ from uuid_utils.compat import uuid7
 
 from services.correspondence.mail import parser_process
 from services.correspondence.mail.incoming import read
-from services.correspondence.mail.reading import Connection, Reader, run, store
+from services.correspondence.mail.reading import ImapConnection, MailboxReader, run, store
 from services.correspondence.settings import SmtpSettings
-from services.intake.letters import correspondence
-from services.intake.letters.correspondence import MASK
+from services.intake.letters import sealed_letters
+from services.intake.letters.sealed_letters import MASK
 from shared.app.service import Running
 from shared.domain import notices as tokens
 from shared.domain.mail_content import Incoming, OurMail
@@ -323,8 +323,8 @@ async def factory(intake: Intake, database: str) -> AsyncIterator[UnitOfWorkFact
 async def read_once(intake: Intake, factory: UnitOfWorkFactory, mailbox: MailboxServer) -> int:
     """One process reads what is new; how many mails that were."""
     running = Running(Settings.__new__(Settings), factory, TRACING, Heartbeats(), asyncio.Event())
-    connection = await asyncio.to_thread(Connection, mailbox.settings)
-    reader = Reader(running, mailbox.settings, ours(intake))
+    connection = await asyncio.to_thread(ImapConnection, mailbox.settings)
+    reader = MailboxReader(running, mailbox.settings, ours(intake))
     try:
         return await reader.read_new(connection)
     finally:
@@ -516,7 +516,7 @@ async def test_a_letter_on_paper_opens_nothing(intake: Intake) -> None:
     printed = (await intake.officer.get("/v1/letters/print")).raise_for_status().text
     assert "Musterstraße 1" in printed
     secret = intake.unit_of_work.vault.keyring
-    code = correspondence.letter_code(secret, UUID(submitted["request_id"]))
+    code = sealed_letters.letter_code(secret, UUID(submitted["request_id"]))
     assert code not in printed.replace(" ", "")
     assert "/portal/" not in printed
     assert (await intake.channel.get(f"{path}/letters", headers={"Letter-Code": code})).status_code == 404

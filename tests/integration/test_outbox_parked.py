@@ -29,7 +29,7 @@ from shared.messaging.producer import KafkaProducer, MessageRefused
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
-from shared.storage import lease
+from shared.storage import leader_lease
 from shared.storage.postgres import PostgresSettings, connect_pool
 from tests.fixtures.brokers import read_topic
 from tests.fixtures.dispatching import Diary, record_of, verified
@@ -230,7 +230,7 @@ async def test_who_loses_its_turn_between_send_and_delete_deletes_nothing(harnes
     async def lose() -> None:
         broker.meanwhile = None
         async with harness.pool.acquire() as connection:
-            await lease.revoke(connection, outbox.RELAY)
+            await leader_lease.revoke(connection, outbox.RELAY)
 
     broker.meanwhile = lose
     ids = await said(harness, [uuid7() for _ in range(3)])
@@ -241,15 +241,15 @@ async def test_who_loses_its_turn_between_send_and_delete_deletes_nothing(harnes
 
 async def test_a_turn_is_one_s_until_it_is_over_and_its_token_only_grows(harness: Harness) -> None:
     async with harness.pool.acquire() as connection:
-        first = await lease.take(connection, "sweep", timedelta(minutes=1))
-        assert await lease.take(connection, "sweep", SOON) is None
-        assert await lease.take(connection, "another", SOON) is not None
+        first = await leader_lease.acquire(connection, "sweep", timedelta(minutes=1))
+        assert await leader_lease.acquire(connection, "sweep", SOON) is None
+        assert await leader_lease.acquire(connection, "another", SOON) is not None
         assert first is not None
         await first.release(connection)
-        second = await lease.take(connection, "sweep", SOON)
+        second = await leader_lease.acquire(connection, "sweep", SOON)
         assert second is not None
-        await lease.revoke(connection, "sweep")
-        third = await lease.take(connection, "sweep", SOON)
+        await leader_lease.revoke(connection, "sweep")
+        third = await leader_lease.acquire(connection, "sweep", SOON)
     assert third is not None
     assert first.token < second.token < third.token
 
@@ -261,7 +261,7 @@ async def test_sends_that_outlast_a_turn_become_smaller_until_they_do_not(harnes
         size, sent[0] = len(broker.taken) - sent[0], len(broker.taken)
         if size > 4:
             async with harness.pool.acquire() as connection:
-                await lease.revoke(connection, outbox.RELAY)
+                await leader_lease.revoke(connection, outbox.RELAY)
 
     broker.meanwhile = lose_unless_small
     ids = await said(harness, [uuid7() for _ in range(16)])

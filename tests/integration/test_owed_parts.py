@@ -269,7 +269,7 @@ async def said(harness: Harness) -> list[dict[str, Any]]:
 async def package(harness: Harness, event: RequestVerified, answer: dict[str, Any]) -> dict[str, Any]:
     """Returns the content of the only package."""
     async with harness.unit_of_work.begin() as tx:
-        [(sealed_id, *_)] = await tx.vault.places(tx.connection, event.subject, "package")
+        [(sealed_id, *_)] = await tx.vault.list_pieces(tx.connection, event.subject, "package")
     assert str(sealed_id) == answer["package_id"]
     content = await fetched(harness, sealed_id)
     found = described(content)

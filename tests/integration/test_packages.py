@@ -33,7 +33,7 @@ from shared.fulfilment.lease import Lease
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
 from shared.storage import chunks, uploads
-from shared.storage.uploads import Kept, Uploads
+from shared.storage.uploads import UploadResult, Uploads
 from shared.storage.vault import Sealing
 from shared.systems.bus.adapter import BusAdapter
 from shared.systems.bus.identity_token import IdentityToken, issue
@@ -189,7 +189,7 @@ async def test_a_link_is_good_for_a_day(intake: Intake) -> None:
     links = [await link_to(intake, path) for _ in range(TIMES)]
     await downloads.remove_due(intake.unit_of_work, KEPT, TIMES)
     assert await kept(intake) == 1
-    intake.clock.at += downloads.CONTINUED
+    intake.clock.at += downloads.LINK_LASTS
     assert (await intake.channel.get(links[-1])).status_code == 410
     await downloads.remove_due(intake.unit_of_work, KEPT, TIMES)
     assert await kept(intake) == 0
@@ -541,7 +541,7 @@ async def test_copy_becomes_records_and_its_place_is_removed(open_harness: OpenH
     copy = read_result(orjson.dumps({"command_id": str(asked.command_id), "records": [ROW]}))
     async with harness.unit_of_work.begin() as tx:
         sealing = Sealing(subject, uploads.KIND, "billing", copy.sealed(), asked.command_id)
-        assert await uploads.keep(tx.connection, vault, sealing) is Kept.NEW
+        assert await uploads.keep(tx.connection, vault, sealing) is UploadResult.NEW
         ids = {"command_id": asked.command_id, "task_id": asked.task_id}
         said = {**ids, "operation": Operation.EXPORT, "outcome": ReplyOutcome.EXPORTED, "found": 1}
         _, progress = progress_from_reply(TaskReply.model_validate(said))
@@ -550,7 +550,7 @@ async def test_copy_becomes_records_and_its_place_is_removed(open_harness: OpenH
     kinds = [row[0] for row in await harness.pool.fetch("SELECT kind FROM vault.sealed ORDER BY kind")]
     assert kinds == ["records"]
     async with harness.unit_of_work.begin() as tx:
-        assert await uploads.keep(tx.connection, vault, sealing) is Kept.NOT_WAITED_FOR
+        assert await uploads.keep(tx.connection, vault, sealing) is UploadResult.NOT_WAITED_FOR
         await export.finish(harness.fulfilments, harness.completed, tx)
     await pack(harness)
     assert [row[0] for row in await harness.pool.fetch("SELECT kind FROM vault.sealed ORDER BY kind")] == [

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from services.erasure import planning
 from services.intake.jobs import resuming
-from services.intake.request.messages.kept import is_held_unseen
+from services.intake.request.messages.retained import is_retained_unseen
 from shared.domain.errors import LimitExceeded, Refused, Unavailable
 from shared.domain.events import ErasurePlanned, PreviewRequested
 from shared.domain.identities import Identity, IdentityType
@@ -342,7 +342,7 @@ async def test_what_a_hold_covers_is_counted_where_located_and_not_erased(intake
     assert {(r.outcome, r.ground, r.changed) for r in reports.values()} == {("retained", "legal_hold", 0)}
     assert not [task for system in harness.systems.values() for task in system.asked if task.operation == "erase"]
     assert (reports["crm"].found, reports["crm"].remaining, reports["shop"].found) == (1, 1, 0), "one was located"
-    assert [is_held_unseen(reports[each]) for each in ("crm", "shop")] == [False, True]
+    assert [is_retained_unseen(reports[each]) for each in ("crm", "shop")] == [False, True]
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -16,7 +16,7 @@ from starlette.routing import Mount
 from services.export.pieces import Piece
 from services.intake.delivery import outcomes
 from services.intake.identity.proof_links import ProofLinks
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.packages import unpacking
 from services.intake.store import lookup
 from services.portal.settings import PortalSettings
@@ -64,7 +64,7 @@ async def asked(visitor: Visitor, language: str = "en", email: str = EMAIL, acco
     await visitor.send()
     assert visitor.path == f"/portal/{language}/sent", visitor.text
     (shown,) = re.findall(r'class="reference">(CCP-[0-9A-Z-]{9})<', visitor.html)
-    return str(await lookup.named(visitor.pool, shown)) if visitor.pool else str(shown)
+    return str(await lookup.find_by_reference(visitor.pool, shown)) if visitor.pool else str(shown)
 
 
 async def test_the_portal_promises_the_days_of_the_privacy_notice(door: Opened) -> None:
@@ -577,7 +577,7 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
     assert await intake.unit_of_work.pool.fetchval(responded) == intake.clock.now(), "it can be read"
     news = await intake.unit_of_work.pool.fetchval("SELECT letter_id FROM delivery WHERE kind = 'portal_news'")
     async with intake.unit_of_work.begin() as tx:
-        await outcomes.stopped(tx, Letters(), news, "refused")
+        await outcomes.record_failed(tx, LetterFacts(), news, "refused")
     assert await intake.unit_of_work.pool.fetchval(responded) is None
     assert (await intake.types())[-2:] == ["closed", "letter_returned"]
     tasks = (await door.officer.get("/v1/letters")).json()["data"]
@@ -586,7 +586,7 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
     (await door.officer.post(f"/v1/letters/{news}/actions/deliver", json={"way": "email"})).raise_for_status()
     intake.clock.at += timedelta(days=2)
     async with intake.unit_of_work.begin() as tx:
-        await outcomes.sent(tx, Letters(), news)
+        await outcomes.record_sent(tx, LetterFacts(), news)
     assert await intake.unit_of_work.pool.fetchval(responded) == intake.clock.now()
     assert (await intake.types())[-1] == "closed"
 

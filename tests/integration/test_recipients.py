@@ -13,8 +13,8 @@ from uuid_utils.compat import uuid7
 from services.intake.core.instants import retention
 from services.intake.delivery import outcomes
 from services.intake.jobs import expiry
-from services.intake.letters import correspondence
-from services.intake.letters.rendering import Letters
+from services.intake.letters import sealed_letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.recipients import digests as recipient_digests
 from services.intake.store.repository import Requests
 from shared.domain.events import FulfilmentCompleted
@@ -59,7 +59,7 @@ async def test_each_recipient_of_erased_data_gets_one_digest_and_is_listed(discl
     letters = (await disclosing.officer.get("/v1/letters")).raise_for_status().json()["data"]
     ways = {theirs["mailer"]["digest_id"]: ("email", None), theirs["carrier"]["digest_id"]: ("post", None)}
     assert {each["letter_id"]: (each["way"], each["request_id"]) for each in letters} == ways
-    code = {"Letter-Code": correspondence.letter_code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
+    code = {"Letter-Code": sealed_letters.letter_code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
     read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["data"]
     assert [each["kind"] for each in read] == ["acknowledgement", "answer"]
     named = " ".join(read[-1]["body"].split())
@@ -167,7 +167,7 @@ async def test_recipient_counts_as_notified_at_delivery_and_not_after_a_bounce(
     assert (await listed(disclosing, path))["mailer"]["state"] == "notified"
     letter_id = UUID(digest.rpartition("/")[2])
     async with disclosing.unit_of_work.begin() as tx:
-        await outcomes.stopped(tx, Letters(), letter_id, "returned")
+        await outcomes.record_failed(tx, LetterFacts(), letter_id, "returned")
     back = (await listed(disclosing, path))["mailer"]
     assert (back["state"], back["notified_at"]) == ("underway", None)
     assert len(await disclosing.details(path, "recipient.notice_returned")) == 1
@@ -178,7 +178,7 @@ async def test_recipient_counts_as_notified_at_delivery_and_not_after_a_bounce(
         assert moved.status_code == 200, moved.text
         if way == "email":
             async with disclosing.unit_of_work.begin() as tx:
-                await outcomes.stopped(tx, Letters(), letter_id, "refused")
+                await outcomes.record_failed(tx, LetterFacts(), letter_id, "refused")
         else:
             (await disclosing.officer.post(f"/v1/letters/{letter_id}/actions/mark-posted")).raise_for_status()
         assert (await listed(disclosing, path))["mailer"]["state"] == state
@@ -306,7 +306,7 @@ async def test_outdated_notice_does_not_count(disclosing: Intake) -> None:
     before = UUID((await listed(disclosing, path))["mailer"]["digest_id"])
     await disclosing.complete(path, **said, tasks=(report(Operation.ERASE, newsletter=2),), deferred=True)
     async with disclosing.unit_of_work.begin() as tx:
-        await outcomes.sent(tx, Letters(), before)
+        await outcomes.record_sent(tx, LetterFacts(), before)
     assert (await listed(disclosing, path))["mailer"]["state"] == "underway"
     assert (await digests(disclosing)).keys() == {"mailer"}
     assert (await listed(disclosing, path))["mailer"]["state"] == "notified"
@@ -400,7 +400,7 @@ async def test_of_two_that_are_lifted_at_the_same_time_recipients_hear(disclosin
         await disclosing.consume(first, second)
     else:
         async with disclosing.unit_of_work.begin() as tx:
-            requests = await Requests.locked(tx, Letters(), [first.request_id])
+            requests = await Requests.locked(tx, LetterFacts(), [first.request_id])
             await requests.apply(requests[first.request_id].complete(first, tx.now))
             await requests.save()
             other = asyncio.create_task(disclosing.consume(second))

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
-from services.deadline.assignments import LOOP, Reader
+from services.deadline.assignments import LOOP, AssignmentReader
 from services.intake.jobs.resuming import search_again
 from shared.domain.assignments import AssignedNumber, ConflictKind, RegisterConflict
 from shared.domain.errors import Misconfigured, Unavailable
@@ -21,7 +21,7 @@ from shared.domain.rights import Right
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
-from shared.storage.register import Filled, TooMuchLost, announce, fill, note_conflicts, register_for
+from shared.storage.register import FillResult, TooMuchLost, announce, fill, record_conflicts, register_for
 from shared.systems.contract import Receipt, Result, Task
 from shared.systems.tryton.adapter import TrytonAdapter
 from tests.fixtures.downstream import task
@@ -45,7 +45,7 @@ def assigned(code: str, since: datetime | None, until: datetime | None = None) -
     return AssignedNumber(number(since, until, "crm"), code)
 
 
-async def filled(harness: Harness, *rows: AssignedNumber, source: str = "crm", ago: int = 0) -> Filled:
+async def filled(harness: Harness, *rows: AssignedNumber, source: str = "crm", ago: int = 0) -> FillResult:
     keys, clock = harness.unit_of_work.vault.keyring, harness.unit_of_work.clock
     assert isinstance(clock, SetClock)
     clock.pass_by(seconds=1)
@@ -61,15 +61,15 @@ async def vouched(harness: Harness, *stated: Identity) -> Sequence[tuple[datetim
 
 
 async def test_reading_corrects_adds_and_ends_assignments_without_names(harness: Harness) -> None:
-    assert await filled(harness, assigned(ADA, JANUARY), assigned(BEN, None)) == Filled(1, 0, 1)
+    assert await filled(harness, assigned(ADA, JANUARY), assigned(BEN, None)) == FillResult(1, 0, 1)
     assert await vouched(harness, number(None)) == [(JANUARY, None)]
-    assert await filled(harness, assigned(ADA, MARCH)) == Filled(1, 0, 0), "the source has corrected the period"
+    assert await filled(harness, assigned(ADA, MARCH)) == FillResult(1, 0, 0), "the source has corrected the period"
     assert await vouched(harness, number(None)) == [(MARCH, None)]
-    assert await filled(harness, assigned(ADA, MARCH)) == Filled(0, 0, 0), "nothing has changed"
-    assert await filled(harness, assigned(ADA, JANUARY), ago=60) == Filled(0, 0, 0), "it was overtaken"
+    assert await filled(harness, assigned(ADA, MARCH)) == FillResult(0, 0, 0), "nothing has changed"
+    assert await filled(harness, assigned(ADA, JANUARY), ago=60) == FillResult(0, 0, 0), "it was overtaken"
     assert await vouched(harness, number(None)) == [(MARCH, None)]
     other = AssignedNumber(Identity(PHONE, "+442079460001", JANUARY, source="crm"), BEN)
-    assert await filled(harness, other) == Filled(1, 1, 0), "the source no longer knows the party"
+    assert await filled(harness, other) == FillResult(1, 1, 0), "the source no longer knows the party"
     assert await vouched(harness, number(None)) == [(MARCH, harness.unit_of_work.clock.now())]
     dump = str(await harness.pool.fetch("SELECT a::text FROM register.assignment a"))
     for value in (NUMBER, NUMBER[1:], ADA):
@@ -89,7 +89,7 @@ async def test_nothing_another_source_or_namespace_replaces_nothing(harness: Har
         with pytest.raises(TooMuchLost, match="names accounts of crm, and those of billing would take the place"):
             await fill(*given, believed=assignments_policy().readings)
         assert await vouched(harness, number(None)) == [(JANUARY, None)]
-        assert await fill(*given) == Filled(1, 1, 0), "a person has said that it is right"
+        assert await fill(*given) == FillResult(1, 1, 0), "a person has said that it is right"
 
 
 async def test_of_two_ends_the_earlier_one_holds(harness: Harness) -> None:
@@ -278,14 +278,14 @@ class Source(ScriptedSystem):
         return [AssignedNumber(number, f"C{n}") for n, number in enumerate(numbers, self.lost)]
 
 
-async def opened(open_harness: OpenHarness, source: Source) -> tuple[Harness, Reader]:
+async def opened(open_harness: OpenHarness, source: Source) -> tuple[Harness, AssignmentReader]:
     harness = await open_harness(source)
     await harness.stand(crm="on")
     return harness, reader(harness, source)
 
 
-def reader(harness: Harness, source: Source) -> Reader:
-    return Reader(harness.unit_of_work, source.declared, timedelta(hours=1), BELIEVED, Heartbeats())
+def reader(harness: Harness, source: Source) -> AssignmentReader:
+    return AssignmentReader(harness.unit_of_work, source.declared, timedelta(hours=1), BELIEVED, Heartbeats())
 
 
 async def an_hour_later(harness: Harness) -> None:
@@ -387,7 +387,7 @@ async def noted(intake: Intake, path: str) -> None:
     now = intake.clock.now()
     conflict = RegisterConflict(b"number", "billing", now - timedelta(days=9), None, ConflictKind.ANOTHER_HOLDER)
     async with intake.unit_of_work.begin() as tx:
-        assert len(await note_conflicts(tx.connection, [(UUID(id_of(path)), conflict)], tx.now)) == 1
+        assert len(await record_conflicts(tx.connection, [(UUID(id_of(path)), conflict)], tx.now)) == 1
 
 
 async def test_a_request_with_a_conflict_says_so_and_it_is_not_the_requester_who_is_asked(intake: Intake) -> None:
@@ -466,7 +466,7 @@ async def test_what_waits_for_a_conflict_goes_on_once_that_is_settled_and_nothin
     )
     conflict = RegisterConflict(known, "billing", now - timedelta(days=9), None, ConflictKind.ANOTHER_HOLDER)
     async with intake.unit_of_work.begin() as tx:
-        await note_conflicts(tx.connection, [(UUID(id_of(path)), conflict)], tx.now)
+        await record_conflicts(tx.connection, [(UUID(id_of(path)), conflict)], tx.now)
     assert await search_again(intake.unit_of_work) == 0
     [listed] = (await intake.officer.get(CONFLICTS)).json()["data"]
     intake.clock.pass_by(hours=1)

@@ -24,7 +24,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.runtime.metrics import PEOPLE
-from shared.storage import holds, lease
+from shared.storage import holds, leader_lease
 from shared.storage.holds import LegalHold
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
@@ -193,7 +193,7 @@ async def test_a_sweep_whose_process_ended_is_gone_on_with_and_counted_once(nigh
 async def test_one_instance_sweeps_at_a_time(nights: Nights) -> None:
     await nights.look()
     async with nights.harness.pool.acquire() as connection:
-        assert await lease.take(connection, "retention", timedelta(minutes=5))
+        assert await leader_lease.acquire(connection, "retention", timedelta(minutes=5))
     await nights.come()
     assert nights.store.swept == []
 

@@ -27,16 +27,16 @@ from shared.storage import grants, suppression
 from shared.storage.keyring import Keyring
 from shared.storage.migrate import migrate, wait_until_migrated
 from shared.storage.postgres import (
-    AWAY,
+    UNAVAILABLE,
     PostgresSettings,
+    allow_long_idle,
     connect_pool,
     connected,
     keep_alive,
-    may_stand_still,
     update_rows,
 )
-from shared.storage.register import announce, fill, note_conflicts, note_reading
-from shared.storage.suppression import Entry
+from shared.storage.register import announce, fill, record_conflicts, record_reading
+from shared.storage.suppression import SuppressionEntry
 from tests.fixtures.engine import Harness, SetClock
 from tests.fixtures.observation import panel_queries
 
@@ -163,7 +163,7 @@ def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_an_outage_and_no_wro
         async with connected(database) as connection:
             own: Any = connection
             own._transport.abort()  # noqa: SLF001  # as when its server is gone
-            with pytest.raises(AWAY):
+            with pytest.raises(UNAVAILABLE):
                 keep_alive(connection)
 
     uvloop.run(lose())
@@ -173,7 +173,7 @@ async def test_a_connection_goes_back_to_the_pool_without_what_its_last_user_set
     pool = await connect_pool(PostgresSettings(dsn=database, pool_size=2), ServiceName.ERASURE, reserved=1)
     usual = await pool.fetchval("SHOW idle_in_transaction_session_timeout")
     with pytest.raises(ValueError, match="given up"):
-        async with pool.acquire() as connection, connection.transaction(), may_stand_still(connection):
+        async with pool.acquire() as connection, connection.transaction(), allow_long_idle(connection):
             raise ValueError("given up")
     async with pool.acquire() as connection:
         own: Any = connection
@@ -249,8 +249,8 @@ async def test_service_sees_the_schema_and_changes_its_own_tables(database: str,
         assert await connection.execute("DELETE FROM erasure.outbox") == "DELETE 1"
         await connection.execute("DELETE FROM vault.sealed WHERE false")
         said = RegisterConflict(b"", "crm", datetime(2026, 1, 1, tzinfo=UTC), None, ConflictKind.NOT_IN_REGISTER)
-        assert await note_conflicts(connection, [(uuid7(), said)], said.valid_from)
-        entry = Entry(b"", uuid7(), Right.ERASURE, "email")
+        assert await record_conflicts(connection, [(uuid7(), said)], said.valid_from)
+        entry = SuppressionEntry(b"", uuid7(), Right.ERASURE, "email")
         assert (await suppression.add(connection, [entry], said.valid_from)).total() == 1
     async with connected(as_role(database, "dsr_deadline", roles)) as connection:
         assert await suppression.listed(connection, [b""]) == {b""}
@@ -264,7 +264,7 @@ async def test_deadline_alone_fills_the_register(database: str, roles: str, keys
     async with connected(as_role(database, "dsr_deadline", roles)) as connection:
         assert (await fill(connection, keys, "crm", "crm", rows, since)).learned == 1
         await announce(connection, since)
-        await note_reading(connection, "crm", since, None)
+        await record_reading(connection, "crm", since, None)
     async with connected(as_role(database, "dsr_erasure", roles)) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await fill(connection, keys, "crm", "crm", rows, since)

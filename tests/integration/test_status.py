@@ -12,12 +12,12 @@ import httpx
 import orjson
 import pytest
 
-from services.intake.access.auth import create, of_person
+from services.intake.access.auth import create, staff_evidence_id
 from services.intake.access.grant import Grant, Power
 from services.intake.core.instants import retention
 from services.intake.jobs import expiry
 from services.intake.jobs.expiry import end_all
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.queries import worklist
 from services.intake.queries.worklist import Filters
 from services.intake.request.aggregate import Transition
@@ -200,9 +200,9 @@ FIXED: Final = {"request_id", "subject_ref", "right", "scope", "channel", "key_i
 async def test_every_field_of_a_request_is_stored(intake: Intake) -> None:
     key = UUID(id_of(await intake.submit()))
     async with intake.unit_of_work.begin() as tx:
-        requests = await Requests.locked(tx, Letters(), [key])
+        requests = await Requests.locked(tx, LetterFacts(), [key])
         changed = replace(requests[key], **CHANGED)
-        requests.tell(Transition(changed))
+        requests.apply_delivery(Transition(changed))
         await requests.save()
         assert await repository.read(tx.connection, key) == replace(changed, version=2)
     known = {each.name for each in fields(changed)} - FIXED - {"version", "package_gone"}
@@ -283,7 +283,7 @@ async def test_search_is_on_record_without_its_terms(intake: Intake, caplog: pyt
         "SELECT request_id, detail FROM evidence.entry WHERE action = $1", NAME
     )
     assert [(row["request_id"], json.loads(row["detail"])) for row in entries] == [
-        (of_person("officer-1"), {"holder": "officer-1", "found": 1})
+        (staff_evidence_id("officer-1"), {"holder": "officer-1", "found": 1})
     ] * len(SAID)
     kept = await intake.unit_of_work.pool.fetch("SELECT kind, hash FROM request_lookup")
     assert {row["kind"] for row in kept} == {"reference", "email", "account_id", "phone"}
@@ -365,7 +365,7 @@ async def test_shared_reference_is_ambiguous(intake: Intake, monkeypatch: pytest
     monkeypatch.setattr(reference, "of", lambda _request_id: reference.EXAMPLE)
     first, second = id_of(await intake.submit()), id_of(await intake.submit())
     async with intake.unit_of_work.begin() as tx:
-        assert await lookup.named(tx.connection, reference.EXAMPLE) is None
-        assert str(await lookup.named(tx.connection, first)) == first
+        assert await lookup.find_by_reference(tx.connection, reference.EXAMPLE) is None
+        assert str(await lookup.find_by_reference(tx.connection, first)) == first
     found = (await intake.officer.post("/v1/requests/search", json={"text": reference.EXAMPLE})).json()
     assert {each["request_id"] for each in found["data"]} == {first, second}

@@ -37,7 +37,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
 from shared.storage import holds, open_requests, suppression
 from shared.storage.subject_data import encode_identities
-from shared.storage.suppression import CHANNELS, Entry
+from shared.storage.suppression import CHANNELS, SuppressionEntry
 from shared.storage.vault import Sealing
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
@@ -56,7 +56,7 @@ async def suppressed(harness: Harness | Intake, *points: Identity) -> UUID:
     request_id = uuid7()
     async with harness.unit_of_work.begin() as tx:
         prints = [(tx.vault.keyring.fingerprint(point), CHANNELS[point.type]) for point in points]
-        entries = [Entry(key, request_id, Right.OBJECTION, channel) for key, channel in prints]
+        entries = [SuppressionEntry(key, request_id, Right.OBJECTION, channel) for key, channel in prints]
         await suppression.add(tx.connection, entries, tx.now)
     return request_id
 

@@ -13,7 +13,7 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.storage import systems
 from shared.storage.postgres import connected
-from shared.storage.systems import Finding
+from shared.storage.systems import ObservedFinding
 
 BUS = '[{name}]\nadapter = "bus"\nneeds = ["email"]\n'
 
@@ -42,7 +42,7 @@ async def test_what_was_changed_is_quarantined_and_stays_so_also_when_it_is_chan
     await start(database, crm="a", cdr="b")
     assert await start(database, crm="a", cdr="changed") == {"crm": "on", "cdr": "quarantined"}
     async with connected(database) as connection:
-        cdr = (await systems.standings(connection))["cdr"]
+        cdr = (await systems.read_systems(connection))["cdr"]
     assert (cdr.hash, cdr.reason) == ("b", "changed")
     assert await start(database, crm="a", cdr="b") == {"crm": "on", "cdr": "quarantined"}
 
@@ -53,7 +53,7 @@ async def test_a_name_that_was_on_and_is_missing_stops_the_start_until_it_is_ret
         with pytest.raises(Misconfigured, match=r"^cdr: in use until now, .*`dsr downstreams retire cdr`"):
             await start(database, **declared)
     async with connected(database) as connection:
-        assert "calls" not in await systems.standings(connection)
+        assert "calls" not in await systems.read_systems(connection)
         await systems.retire(connection, "cdr")
     assert await start(database, crm="a", calls="b") == {"crm": "on", "cdr": "retired", "calls": "observe"}
     # who comes back is new
@@ -95,9 +95,9 @@ async def test_enabling_a_system_lists_the_subjects_it_holds(file: Path, databas
             connection,
             "billing",
             [
-                Finding(has, "located", 3, now),
-                Finding(has_not, "no_match", 0, now),
-                Finding(unknown, "not_searched", 0, now),
+                ObservedFinding(has, "located", 3, now),
+                ObservedFinding(has_not, "no_match", 0, now),
+                ObservedFinding(unknown, "not_searched", 0, now),
             ],
         )
     listed = (await asyncio.to_thread(dsr, "list")).output

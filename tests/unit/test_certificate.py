@@ -60,7 +60,7 @@ def good(keys: Keyring) -> dict[str, Any]:
     entries = [cast("asyncpg.Record", entry(request_id, number)) for number in (1, 2, 3)]
     hashes = [each["hash"] for each in entries]
     signature = keys.signing.sign(evidence.signed_content(hashes))
-    proofs = [evidence.Proof(evidence.path(hashes, place), signature) for place in range(3)]
+    proofs = [evidence.InclusionProof(evidence.merkle_path(hashes, place), signature) for place in range(3)]
     return json.loads(json.dumps(certificate.build(facts, entries, proofs, keys)))  # type: ignore[no-any-return]
 
 
@@ -177,9 +177,9 @@ def test_the_command_ends_with_1_and_says_what_does_not_hold(good: dict[str, Any
 def test_each_entry_leads_to_what_the_signature_of_its_batch_covers(hashes: list[bytes]) -> None:
     covered = evidence.signed_content(hashes)
     for place, hashed in enumerate(hashes):
-        steps = evidence.path(hashes, place)
-        assert evidence.climbed(hashed, steps) == covered
-        assert evidence.climbed(hashed[:-1] + bytes([hashed[-1] ^ 1]), steps) != covered
+        steps = evidence.merkle_path(hashes, place)
+        assert evidence.merkle_root(hashed, steps) == covered
+        assert evidence.merkle_root(hashed[:-1] + bytes([hashed[-1] ^ 1]), steps) != covered
 
 
 # The keyring: made once, readable by its owner alone, and clear about what is wrong with a file that is none.

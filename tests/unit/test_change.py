@@ -14,7 +14,7 @@ from services.export.pieces import FOLDER, NAMED, Piece, apart
 from services.intake.core.errors import BadRequest
 from services.intake.core.subject_schemas import DataSubject
 from services.intake.letters.old_contacts import old_points
-from services.intake.submission.entered import Entered
+from services.intake.submission.manual_entry import Entered
 from services.intake.submission.schemas import Changes
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType

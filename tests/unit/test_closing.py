@@ -9,10 +9,10 @@ from uuid_utils.compat import uuid7
 
 from services.intake.api.views import view
 from services.intake.core.instants import retention
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request import closing
 from services.intake.request.aggregate import Request
-from services.intake.request.closing import later_letter, lifting_letter
+from services.intake.request.closing import follow_up_letter, lifting_letter
 from services.intake.request.lifecycle import State
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.notices import Reader
@@ -137,7 +137,7 @@ def test_unproved_requester_cannot_tell_a_customer_from_an_invented_address(
     assert view(customer, day, LETTERS, officer=False).tasks == []
     assert view(customer, day, LETTERS, officer=True) != view(unknown, day, LETTERS, officer=True)
     assert closing_letter(customer) == closing_letter(unknown)
-    assert later_letter(customer) == ()
+    assert follow_up_letter(customer) == ()
 
 
 def test_no_question_reveals_who_is_a_customer() -> None:
@@ -333,7 +333,7 @@ def test_data_kept_by_a_period_are_reported_as_reduced_and_under_a_hold_not() ->
 @pytest.mark.parametrize("ground", get_args(Ground))
 def test_only_union_or_member_state_law_is_a_duty(ground: Ground, language: Language) -> None:
     rule = signed_policy().rules["calls_us_18m"].model_copy(update={"ground": ground, "jurisdiction": "DE"})
-    letters = Letters(policy=signed_policy().model_copy(update={"rules": {"calls_us_18m": rule}}))
+    letters = LetterFacts(policy=signed_policy().model_copy(update={"rules": {"calls_us_18m": rule}}))
     retained = a_task("cdr", RETAINED, kept=(kept("call", "calls_us_18m", None, None),))
     reader = Reader(language, "Europe/Berlin", "DE")
     ((_, fields),) = closing.closing_letter(a_request(State.CLOSED, outcome=PARTIAL, tasks=(retained,)))
@@ -351,7 +351,7 @@ def test_only_union_or_member_state_law_is_a_duty(ground: Ground, language: Lang
 def test_data_of_an_unknown_country_are_kept_by_no_named_law(language: Language) -> None:
     calls, duty = signed_policy().rules["calls_us_18m"], {"ground": "17(3)(b)", "jurisdiction": "DE"}
     rule = calls.model_copy(update={**duty, "words": "the law of Germany has us keep calls"})
-    letters = Letters(policy=signed_policy().model_copy(update={"rules": {"calls_us_18m": rule}}))
+    letters = LetterFacts(policy=signed_policy().model_copy(update={"rules": {"calls_us_18m": rule}}))
     calls_kept = kept("call", "calls_us_18m", None, None)
     whole = []
     for shown in (True, False):

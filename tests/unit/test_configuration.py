@@ -431,7 +431,7 @@ async def test_stalled_loop_is_measured_and_beyond_the_limit_ends_its_process(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heartbeats, stood, never = Heartbeats(), {"consume:intake": 180.0, "relay": 0.0}, asyncio.Event()
-    monkeypatch.setattr(heartbeats, "still_seconds", lambda: stood)
+    monkeypatch.setattr(heartbeats, "stalled_seconds", lambda: stood)
     monkeypatch.setattr("shared.app.supervisor._LOOK_EVERY_SECONDS", 0.001)
     watching = asyncio.create_task(watch(ServiceName.INTAKE, heartbeats, 180, never))
     still = partial(comes_to, name="dsr_loop_stalled_seconds", service="intake")
@@ -459,12 +459,12 @@ async def test_a_relay_that_hangs_before_it_has_gone_round_once_is_seen() -> Non
     relay = Relay(cast("Any", HungPool()), ServiceName.ERASURE, AsyncMock(), Wakeup())
     hanging = asyncio.create_task(relay.run(asyncio.Event(), heartbeats))
     await asyncio.sleep(0)
-    assert heartbeats.still_seconds().keys() == {"relay"}
+    assert heartbeats.stalled_seconds().keys() == {"relay"}
     hanging.cancel()
 
 
 @pytest.mark.parametrize(
-    ("name", "read"), [("intake", "intake.events.handlers.Letters"), ("deadline", "deadline.__main__.Deadlines")]
+    ("name", "read"), [("intake", "intake.events.handlers.LetterFacts"), ("deadline", "deadline.__main__.Deadlines")]
 )
 def test_unusable_policy_ends_the_service(name: str, read: str, monkeypatch: pytest.MonkeyPatch) -> None:
     main = importlib.import_module(f"services.{name}.__main__")

@@ -12,7 +12,7 @@ from pydantic import JsonValue, ValidationError
 from uuid_utils.compat import uuid7
 
 from services.intake.request.aggregate import Request
-from services.intake.request.disclosed import Disclosed, DisclosedOfAll, Done, Extent, recipients
+from services.intake.request.disclosed import CompletedChange, Disclosed, DisclosedExtent, DisclosedOfAll, recipients
 from services.intake.request.lifecycle import State
 from services.intake.submission.schemas import Submission
 from shared.domain.errors import NotSupported
@@ -119,32 +119,38 @@ def answered(right: Right, *tasks: TaskReport, outcome: Outcome = Outcome.FULFIL
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
-        (answered(Right.ERASURE, report("erase", call=2)), Done("erased", frozenset({"call_record"}))),
-        (answered(Right.ERASURE, report("erase")), Done("erased", frozenset(POLICY.categories))),
+        (answered(Right.ERASURE, report("erase", call=2)), CompletedChange("erased", frozenset({"call_record"}))),
+        (answered(Right.ERASURE, report("erase")), CompletedChange("erased", frozenset(POLICY.categories))),
         (answered(Right.ERASURE, report("erase", changed=0, call=0)), None),
         (answered(Right.ERASURE, report("erase", call=2), outcome=Outcome.WITHDRAWN), None),
         (answered(Right.ERASURE, report("erase", call=2), tenant="acme", instruction_id="1"), None),
         (answered(Right.ACCESS, report("export", call=2)), None),
         (
             answered(Right.RECTIFICATION, report("restrict", contact=1), report("rectify", contact=1)),
-            Done("corrected", frozenset({"account"})),
+            CompletedChange("corrected", frozenset({"account"})),
         ),
-        (answered(Right.RECTIFICATION, stated(1)), Done("stated", frozenset({"call_record"}))),
+        (answered(Right.RECTIFICATION, stated(1)), CompletedChange("stated", frozenset({"call_record"}))),
         (answered(Right.RECTIFICATION, stated(0)), None),
-        (answered(Right.RESTRICTION, report("restrict", call=1)), Done("restricted", frozenset({"call_record"}))),
+        (
+            answered(Right.RESTRICTION, report("restrict", call=1)),
+            CompletedChange("restricted", frozenset({"call_record"})),
+        ),
         (
             answered(Right.RESTRICTION, report("restrict", call=1), lifted_at=AT),
-            Done("lifted", frozenset({"call_record"})),
+            CompletedChange("lifted", frozenset({"call_record"})),
         ),
-        (answered(Right.OBJECTION, scope="direct_marketing"), Done("stopped", MARKETING_DISCLOSED)),
-        (answered(Right.CONSENT_WITHDRAWAL, purposes=("analytics",)), Done("stopped", frozenset({"analytics"}))),
+        (answered(Right.OBJECTION, scope="direct_marketing"), CompletedChange("stopped", MARKETING_DISCLOSED)),
+        (
+            answered(Right.CONSENT_WITHDRAWAL, purposes=("analytics",)),
+            CompletedChange("stopped", frozenset({"analytics"})),
+        ),
         (
             answered(Right.OBJECTION, report("restrict", call=1), scope="legitimate_interests"),
-            Done("restricted", frozenset({"call_record"})),
+            CompletedChange("restricted", frozenset({"call_record"})),
         ),
     ],
 )
-def test_notice_names_what_was_done_and_the_data(request_: Request, expected: Done | None) -> None:
+def test_notice_names_what_was_done_and_the_data(request_: Request, expected: CompletedChange | None) -> None:
     assert Disclosed(request_, POLICY).done == expected
 
 
@@ -181,8 +187,8 @@ def test_recipients_of_held_data_are_notified_of_the_restriction_only() -> None:
         request = answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED)
         disclosed = Disclosed(request, POLICY)
         assert disclosed.extents.keys() == says
-        assert disclosed.done == (Done("erased", MARKETING_DISCLOSED) if says else None)
-        assert all(each == Extent(gone=False, kept=True, held=True) for each in disclosed.extents.values())
+        assert disclosed.done == (CompletedChange("erased", MARKETING_DISCLOSED) if says else None)
+        assert all(each == DisclosedExtent(gone=False, kept=True, held=True) for each in disclosed.extents.values())
 
 
 def test_only_recipients_of_such_data_are_notified() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from services.intake.request.aggregate import Request
-from services.intake.request.closing import closing_letter, later_letter, lifting_letter
+from services.intake.request.closing import closing_letter, follow_up_letter, lifting_letter
 from services.intake.request.lifecycle import State
 from services.intake.request.reports import coverage
 from shared.domain.events import FulfilmentCompleted
@@ -237,7 +237,7 @@ def test_customer_gets_the_result_of_an_instruction(request_: Request, says: str
 
 
 def test_customer_is_notified_of_work_done_later() -> None:
-    ((kind, fields),) = later_letter(instruction(Outcome.PARTIALLY_FULFILLED, ERASED, SEEN))
+    ((kind, fields),) = follow_up_letter(instruction(Outcome.PARTIALLY_FULFILLED, ERASED, SEEN))
     letter = written(kind, fields, CUSTOMER)
     assert (fields["about"], "The reason" in letter.body) == ("assisted", False)
 

@@ -13,7 +13,7 @@ from phonenumbers import PhoneNumber
 
 from services.intake.core.subject_schemas import DataSubject
 from services.intake.identity.proof_links import mailbox_of
-from services.intake.store.other_requests import as_proved
+from services.intake.store.other_requests import capped_at_proof
 from shared.domain import identities
 from shared.domain.assignments import Line, Register, check_contact_points
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
@@ -426,11 +426,14 @@ STATED_ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="desk", level="L
 def test_what_was_located_then_is_proved_as_well_as_who_asks_now(keys: Keyring) -> None:
     mark = keys.fingerprint(STATED_EMAIL)
     then = (replace(STATED_EMAIL, level="L2"), STATED_ACCOUNT, replace(STATED_ACCOUNT, value="C2", level="L0"))
-    assert as_proved(keys, [STATED_EMAIL], mark, then) == [replace(STATED_ACCOUNT, level="L1")]
-    assert as_proved(keys, [replace(STATED_EMAIL, level="L3")], mark, then) == [STATED_ACCOUNT]
+    assert capped_at_proof(keys, [STATED_EMAIL], mark, then) == [replace(STATED_ACCOUNT, level="L1")]
+    assert capped_at_proof(keys, [replace(STATED_EMAIL, level="L3")], mark, then) == [STATED_ACCOUNT]
 
 
 def test_earlier_identities_need_the_same_proof(keys: Keyring) -> None:
     other = replace(STATED_EMAIL, value="eve@example.org")
-    assert as_proved(keys, [other], keys.fingerprint(STATED_EMAIL), [STATED_ACCOUNT]) == []
-    assert as_proved(keys, [replace(STATED_EMAIL, level="L0")], keys.fingerprint(STATED_EMAIL), [STATED_ACCOUNT]) == []
+    assert capped_at_proof(keys, [other], keys.fingerprint(STATED_EMAIL), [STATED_ACCOUNT]) == []
+    assert (
+        capped_at_proof(keys, [replace(STATED_EMAIL, level="L0")], keys.fingerprint(STATED_EMAIL), [STATED_ACCOUNT])
+        == []
+    )

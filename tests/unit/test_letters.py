@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request import letter_kinds
 from services.intake.request.aggregate import Request
-from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField
+from services.intake.request.letter_kinds import KINDS, TO_ORGANISATIONS, LetterField
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import read_reasons
 from services.letters import letters as commands
@@ -100,7 +100,7 @@ def test_a_letter_that_limits_a_right_names_authority_and_court_and_each_names_t
     name: str, language: Language
 ) -> None:
     reader = replace(READER, language=language)
-    body, to_subject = body_of(name, reader), SAMPLES[name][0] not in TO_OTHERS
+    body, to_subject = body_of(name, reader), SAMPLES[name][0] not in TO_ORGANISATIONS
     for said in ("Bundesbeauftragte", "https://www.bfdi.bund.de", in_words("letter.court", reader)):
         assert (said in body) is (name in LIMITS)
     assert "Data Protection Team" in body
@@ -127,7 +127,7 @@ def test_unknown_country_names_the_list_of_authorities(country: str | None) -> N
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, (kind, _) in SAMPLES.items() if kind not in {*TO_OTHERS, "old_contact", "breach"}]
+    "name", [name for name, (kind, _) in SAMPLES.items() if kind not in {*TO_ORGANISATIONS, "old_contact", "breach"}]
 )
 def test_what_a_customer_gets_of_an_instruction_speaks_of_a_person_and_of_no_complaint(name: str) -> None:
     if f"{SAMPLES[name][0]}.instructed_subject" not in WORDINGS.keys:
@@ -175,7 +175,7 @@ def test_a_customer_is_asked_about_a_person_and_not_about_themselves() -> None:
         (instruction, Question.IDENTITY),
         (replace(instruction, tasks=(UNPROVED,)), Question.IDENTITY),
     ):
-        said = words(letter_kinds.asked(question, request))
+        said = words(letter_kinds.question_wording(question, request))
         assert "person" in said
         assert "yours" not in said
 
@@ -188,7 +188,7 @@ def test_the_last_notice_fits_its_question() -> None:
 
 def test_request_for_proof_names_its_reason_and_what_suffices() -> None:
     tasks = (UNPROVED, UNPROVED.model_copy(update={"system": "voicemail"}))
-    said = words(letter_kinds.asked(Question.IDENTITY, asking(tasks=tasks)))
+    said = words(letter_kinds.question_wording(Question.IDENTITY, asking(tasks=tasks)))
     assert "For what cdr and voicemail may hold about you" in said
     assert "sign in to your customer account with a second factor, or to use a code that we send by post" in said
 
@@ -270,7 +270,7 @@ def test_the_policy_says_which_words_stand_for_its_rules_and_kinds_of_data() -> 
 )
 def test_company_wording_is_used_in_every_language(tmp_path: Path, words: str, term: Term) -> None:
     name = "categories.toml" if term.family == "purpose" else "retention.toml"
-    letters = Letters(policy=read_policy(changed(tmp_path, f'"{words}"', '"what our counsel says"', name)))
+    letters = LetterFacts(policy=read_policy(changed(tmp_path, f'"{words}"', '"what our counsel says"', name)))
     for language in LANGUAGES:
         reader = replace(READER, language=language)
         assert letters.words(term, reader).startswith("what our counsel says")
@@ -282,7 +282,7 @@ def test_unsigned_period_of_backups_is_reported_as_undecided() -> None:
         task_id=uuid7(), system="crm", operation=Operation.ERASE, outcome=TaskOutcome.ERASED, found=1, changed=1
     )
     closed = a_request(State.CLOSED, right=Right.ERASURE, outcome=Outcome.FULFILLED, tasks=(erased,))
-    for letters, until in ((LETTERS, "by 9 April 2026"), (Letters(policy=read_policy()), "not decided yet")):
+    for letters, until in ((LETTERS, "by 9 April 2026"), (LetterFacts(policy=read_policy()), "not decided yet")):
         text = letters.words(letters.remains(closed, AT), READER)
         assert (until in text, "April" in text) == (True, letters is LETTERS)
 
@@ -290,7 +290,7 @@ def test_unsigned_period_of_backups_is_reported_as_undecided() -> None:
 def test_system_has_the_policys_name_in_the_readers_language(tmp_path: Path) -> None:
     named = '[systems.cdr]\nen = "call records"\nde = "Verbindungsdaten"\nfr = "appels"\nes = "llamadas"\n'
     (tmp_path / "systems.toml").write_text(named, encoding="utf-8")
-    letters = Letters(policy=read_policy(tmp_path))
+    letters = LetterFacts(policy=read_policy(tmp_path))
     found = say("answer.nothing_in", systems=named_systems(["cdr", "legacy-crm"]))
     assert (
         letters.words(found, READER) == "We searched “call records” and legacy-crm, and hold no data about you there."

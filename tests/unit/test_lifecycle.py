@@ -86,7 +86,7 @@ def done_later(request: Request) -> Transition:
     """Returns the transition when the owed part of a partial answer is done."""
     owed = replace(request, outcome=request.outcome and PARTLY, owed=True, tasks=(STOPPED,))
     done = a(FulfilmentCompleted, tasks=(STOPPED.model_copy(update={"failure": None, "outcome": "erased"}),))
-    if not owed.goes_on:
+    if not owed.has_outstanding:
         raise IllegalTransition
     return owed.complete(done, AT)
 
@@ -113,7 +113,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("ask", lambda r: r.ask(Question.IDENTITY, QUESTION, "Who?", AT, recorded=True)),
     ("ask", lambda r: r.ask(Question.CLARIFICATION, QUESTION, "Which?", AT, recorded=True)),
     ("answer", answered_in_words),
-    ("answer", lambda r: r.take_question_back()),
+    ("answer", lambda r: r.withdraw_question()),
     ("answer", lambda r: r.answer(AT, AT, POLICY, identities=False)),
     ("answer", lambda r: r.answer(AT, AT, POLICY, identities=True)),
     ("give_up", silent),
@@ -138,8 +138,8 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("follow_up", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
     ("follow_up", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder", tasks=(COPIED,)).renew()),
     ("follow_up", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
-    ("stop", lambda r: r.yield_to((QUESTION,), opposed=True)),
-    ("stop", lambda r: r.yield_to((QUESTION,), opposed=False)),
+    ("stop", lambda r: r.wait_for_requests((QUESTION,), opposed=True)),
+    ("stop", lambda r: r.wait_for_requests((QUESTION,), opposed=False)),
     ("begin", lambda r: replace(r, postponed=True).begin("answered")),
     ("stop", lambda r: r.restricted(a(FulfilmentCompleted, operation="restrict"))),
     (

@@ -452,7 +452,7 @@ def test_question_is_asked_where_it_helps(tasks: tuple[TaskReport, ...], questio
 
 def test_ambiguous_person_is_asked_for_the_customer_number() -> None:
     waiting = blocked(asked(SEVERAL), SEVERAL)
-    assert "customer number" in words(letter_kinds.asked(Question.CLARIFICATION, waiting))
+    assert "customer number" in words(letter_kinds.question_wording(Question.CLARIFICATION, waiting))
     assert waiting.state is State.AWAITING_CLARIFICATION
     assert waiting.answer(AT, AT, POLICY, identities=True).request.state is State.IN_PROGRESS
     noticed = last_notice(waiting)
@@ -472,7 +472,7 @@ def test_ambiguous_person_is_asked_for_the_customer_number() -> None:
 def test_numbers_are_asked_for_where_useful(reasons: tuple[str, ...], tenant: str | None, *, by_number: bool) -> None:
     tasks = tuple(UNSEARCHED.model_copy(update={"not_searched": each}) for each in reasons)
     asking = replace(asked(*tasks), tenant=tenant)
-    said = words(letter_kinds.asked(Question.CLARIFICATION, asking))
+    said = words(letter_kinds.question_wording(Question.CLARIFICATION, asking))
     assert ("telephone number" in said) is by_number
     assert "customer number" in said or tenant
 
@@ -481,7 +481,7 @@ def test_numbers_are_asked_for_where_useful(reasons: tuple[str, ...], tenant: st
 def test_question_names_sufficient_proof_per_system_and_never_caller_id(level: str) -> None:
     cdr = UNSEARCHED.model_copy(update={"not_searched": "not_proved", "level": "L2"})
     tasks = (cdr, cdr.model_copy(update={"system": "crm", "level": level}))
-    said = words(letter_kinds.asked(Question.IDENTITY, asked(*tasks)))
+    said = words(letter_kinds.question_wording(Question.IDENTITY, asked(*tasks)))
     if level == "L2":
         assert said.count("It is enough") == 1
     else:

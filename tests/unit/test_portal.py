@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from services.console import form, queue, roles
 from services.console.form import LANGUAGES as OFFERED
-from services.console.roles import ROLES, Power, Role, granted, powers
+from services.console.roles import ROLES, Role, StaffPower, granted, powers
 from services.intake.access.grant import Power as OfKey
 from services.intake.actions.identity import WHY
 from services.intake.actions.registry import ACTIONS
@@ -24,7 +24,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.reports import coverage
 from services.intake.request.stored_request import Waits
 from services.portal import draft as drafts
-from services.portal.draft import Draft, SignedIn
+from services.portal.draft import PortalSignIn, RequestDraft
 from services.portal.follow import found_where, may_sign_in, may_withdraw, next_steps
 from services.portal.settings import PortalSettings
 from services.web.forms import Form
@@ -37,7 +37,7 @@ from shared.domain.wording import LANGUAGES
 from tests.fixtures.requests import a_request, open_question
 from tests.fixtures.words import words
 
-FULL = Draft(key="k", right=Right.ACCESS, whom="me", email="Ada@Example.org", details=True)
+FULL = RequestDraft(key="k", right=Right.ACCESS, whom="me", email="Ada@Example.org", details=True)
 ZONES = ("America/Denver", "Europe/Berlin")
 UNPROVED = TaskReport.model_validate(
     {
@@ -53,9 +53,9 @@ UNPROVED = TaskReport.model_validate(
 
 def test_each_page_leads_to_what_is_missing_first_and_the_last_to_all_of_it() -> None:
     steps = [
-        Draft.begun(),
-        Draft(key="k", right=Right.ACCESS),
-        Draft(key="k", right=Right.RESTRICTION),
+        RequestDraft.begun(),
+        RequestDraft(key="k", right=Right.ACCESS),
+        RequestDraft(key="k", right=Right.RESTRICTION),
         FULL.with_(email=""),
         FULL.with_(details=False),
         FULL,
@@ -65,7 +65,7 @@ def test_each_page_leads_to_what_is_missing_first_and_the_last_to_all_of_it() ->
 
 def test_a_session_of_the_customer_portal_proves_its_account_and_its_own_address_alone() -> None:
     for email, proved in (("ada@example.org", ["account_id", "email"]), ("eve@example.org", ["account_id"])):
-        who = SignedIn(account_id="CU-17", email=email, method="signed_in_mfa")
+        who = PortalSignIn(account_id="CU-17", email=email, method="signed_in_mfa")
         submission = FULL.with_(account="another person's").submission("de", who, ZONES)
         assert [each.identity for each in submission.proofs] == proved
         assert submission.subject.account_id == "CU-17", "what they type is not what they have shown"
@@ -194,7 +194,7 @@ def test_a_period_has_the_whole_of_its_first_and_its_last_day_wherever_they_are_
 
 
 def test_sign_in_changes_the_mark_of_the_check_page() -> None:
-    who = SignedIn(account_id="CU-17", method="account")
+    who = PortalSignIn(account_id="CU-17", method="account")
     assert len({FULL.mark(None), FULL.mark(who), FULL.mark(who.model_copy(update={"account_id": "CU-18"}))}) == 3
 
 
@@ -204,7 +204,7 @@ def test_each_reason_for_a_blocked_proof_has_words() -> None:
 
 def test_each_code_has_words() -> None:
     assert {*queue.WAITS} == {*Waits}
-    assert {*roles.WORDS} == {*Power}
+    assert {*roles.WORDS} == {*StaffPower}
     assert {*OFFERED} == {*LANGUAGES}
     assert all(fault.sentence for fault in ReleaseFault)
 
@@ -229,5 +229,5 @@ def test_use_cases_refuse_an_auditor() -> None:
 
 def test_several_roles_add_up_and_none_has_all() -> None:
     assert powers([Role.AUDITOR, Role.ADMIN]) == ROLES[Role.AUDITOR] | ROLES[Role.ADMIN]
-    assert all(powers([role]) < frozenset(Power) for role in Role)
-    assert Power.APPROVE not in powers([Role.HANDLER])
+    assert all(powers([role]) < frozenset(StaffPower) for role in Role)
+    assert StaffPower.APPROVE not in powers([Role.HANDLER])

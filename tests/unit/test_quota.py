@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from services.intake.access.auth import ApiKeys, _hash
 from services.intake.access.grant import ANYTHING, Grant, Power
-from services.intake.access.quota import Quota, Rate
+from services.intake.access.quota import RateLimiter, SharedQuota
 from services.intake.core.errors import BadRequest, Forbidden, Overloaded, TooManyCalls, Unauthorised
 from services.intake.core.instants import Instants
 from services.intake.core.schemas import Assurance, IdentityProof
 from services.intake.core.subject_schemas import DataSubject
-from services.intake.identity.proving import Proved, Proving, identity_policy, named
+from services.intake.identity.proving import ProofEvaluator, Proved, identity_policy, named
 from shared.domain.clock import SystemClock
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.proofs import without_proof_of
@@ -28,7 +28,7 @@ from tests.fixtures.virtual_time import SkippingLoop
 
 def test_calls_beyond_the_rate_are_refused_until_their_time_has_come_and_others_go_on() -> None:
     async def calls() -> None:
-        rate = Rate(per_second=10, burst_seconds=1.0)
+        rate = RateLimiter(per_second=10, burst_seconds=1.0)
         for _ in range(11):
             rate.take("one")
         with pytest.raises(TooManyCalls) as refusal:
@@ -45,17 +45,17 @@ def test_calls_beyond_the_rate_are_refused_until_their_time_has_come_and_others_
 
 
 def test_one_caller_takes_half_at_most_and_all_together_no_more_than_there_is() -> None:
-    quota = Quota(100)
-    quota.take("one", 50)
+    quota = SharedQuota(100)
+    quota.acquire("one", 50)
     with pytest.raises(TooManyCalls):
-        quota.take("one", 1)
-    quota.take("another", 30)
-    quota.take("a third", 20)
+        quota.acquire("one", 1)
+    quota.acquire("another", 30)
+    quota.acquire("a third", 20)
     with pytest.raises(Overloaded):
-        quota.take("another", 1)
-    quota.give("one", 50)
-    quota.take("another", 20)
-    quota.take("a fourth", 30)
+        quota.acquire("another", 1)
+    quota.release("one", 50)
+    quota.acquire("another", 20)
+    quota.acquire("a fourth", 30)
 
 
 class Table:
@@ -179,7 +179,7 @@ EMAIL, ACCOUNT = Identity(IdentityType.EMAIL, "a@b.example"), Identity(IdentityT
 PHONE, OTHER = Identity(IdentityType.PHONE, "+493023125001"), Identity(IdentityType.PHONE, "+493023125002")
 STATED = (EMAIL, ACCOUNT, PHONE, OTHER)
 POLICY = identity_policy()
-PROVING = Proving(POLICY, Instants())
+PROVING = ProofEvaluator(POLICY, Instants())
 LONG_AGO = NOW - timedelta(days=400)
 LINKED, CODED = ("email", "email_link"), ("phones.0", "sms_code")
 

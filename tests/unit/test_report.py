@@ -16,9 +16,9 @@ from deploy.local.paths import ROOT
 from services.export import pieces
 from services.export.pieces import Piece
 from services.export.report.page import render
-from services.export.report.request import LISTED, Request, Step
+from services.export.report.request import LISTED, ReportRequest, TimelineStep
 from services.export.report.words import ReportWords, texts_of
-from services.export.survey import Category
+from services.export.survey import SurveyedCategory
 from services.intake.request.letter_kinds import KINDS
 from services.intake.request.reasons import read_reasons
 from shared.domain.cells import Cells
@@ -137,9 +137,9 @@ async def test_part_that_the_copy_does_not_hold_is_named_as_missing(done: dict[s
 
 async def test_the_request_itself_is_in_it_with_its_dates_letters_and_counts_and_without_who_worked_on_it() -> None:
     steps = [
-        Step(AT, "letter.written", {"kind": "acknowledgement", "letter_id": "0198"}),
-        Step(AT, "decision.made", {"decision": "answer_in_part", "holder": "emma"}),
-        Step(AT, "outbox.sent", {"found": 1}),
+        TimelineStep(AT, "letter.written", {"kind": "acknowledgement", "letter_id": "0198"}),
+        TimelineStep(AT, "decision.made", {"decision": "answer_in_part", "holder": "emma"}),
+        TimelineStep(AT, "outbox.sent", {"found": 1}),
     ]
     known = [Identity(IdentityType.PHONE, "+34688886392", source="crm")]
     files = unpacked(await made_of([call()], Right.ACCESS, AT, steps=steps, identities=known))
@@ -176,7 +176,7 @@ async def test_no_code_of_a_request_stands_in_the_report_without_its_words(langu
 
 
 async def test_our_own_data_are_reported_and_the_suppression_entry_is_in_the_copy() -> None:
-    listed = Step(AT, LISTED, {"contact_point": "ada@example.org", "right": "objection"})
+    listed = TimelineStep(AT, LISTED, {"contact_point": "ada@example.org", "right": "objection"})
     files = unpacked(await made_of([call()], Right.ACCESS, AT, steps=[listed]))
     report_page = read(files["report.html"].decode())
     for name in ("A15.a", "A15.b", "A15.d"):
@@ -431,13 +431,13 @@ async def test_categories_with_the_same_answer_share_a_line() -> None:
 
 async def test_data_that_we_entered_are_attributed_to_us() -> None:
     """The source is known per record, from its system."""
-    provided, ours = Category(), Category()
+    provided, ours = SurveyedCategory(), SurveyedCategory()
     provided.add(NOTE)
     ours.add(replace(NOTE, provided=False))
-    both = Category()
+    both = SurveyedCategory()
     for each in (NOTE, replace(NOTE, provided=False)):
         both.add(each)
-    request = Request(REQUEST, read_policy(), AT.date())
+    request = ReportRequest(REQUEST, read_policy(), AT.date())
     for held, words in ((ours, "not from you: we entered it ourselves"), (both, "partly entered by us (rows: 1)")):
         shown = read(render({"account": held}, request, [], AT).decode())
         assert words in said(shown, "A15.g")
@@ -445,7 +445,7 @@ async def test_data_that_we_entered_are_attributed_to_us() -> None:
 
 
 async def test_entry_of_the_list_stays_while_there_is_marketing() -> None:
-    listed = Step(AT, LISTED, {"contact_point": "ada@example.org", "right": "erasure"})
+    listed = TimelineStep(AT, LISTED, {"contact_point": "ada@example.org", "right": "erasure"})
     text = said(await report(call(), steps=[listed]), "A15.d")
     assert "For as long as we send any advertising" in text
     assert "No fixed period" not in text

@@ -16,16 +16,16 @@ from uuid_utils.compat import uuid7
 
 from services.correspondence.message import Outgoing, compose, return_path
 from services.correspondence.settings import SmtpSettings
-from services.intake.delivery.handling import Page, document
-from services.intake.letters.delivery import stands, why
+from services.intake.delivery.manual import PrintedLetter, document
+from services.intake.letters.delivery_queue import describe_state, pending_effects
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.delivery import (
+from services.intake.request.delivery_effects import (
     OnDelivery,
-    delivered,
-    returned,
-    undeliverable,
-    unknown,
-    until_delivered,
+    announced_effects,
+    defer_until_delivered,
+    on_delivered,
+    on_returned,
+    on_undeliverable,
     without_lift,
 )
 from services.intake.request.lifecycle import State
@@ -186,7 +186,7 @@ SECRET = b"s" * 32
 
 def closing(channel: str, **said: object) -> tuple[Request, list[str], list[object]]:
     request = a_request(State.IN_PROGRESS, channel=channel, **said)
-    transition, sent = until_delivered(request.complete(a(FulfilmentCompleted), AT))
+    transition, sent = defer_until_delivered(request.complete(a(FulfilmentCompleted), AT))
     return (transition.request, [type(each).__name__ for each in transition.published], [each["what"] for each in sent])
 
 
@@ -195,16 +195,16 @@ def test_an_answer_that_is_sent_ends_nothing_until_it_is_delivered(channel: str)
     request, published, notices = closing(channel)
     assert (request.state, request.responded_at) == (State.CLOSED, None)
     assert (published, notices) == ([], ["answer"])
-    known = delivered(request, [{"what": "answer"}], AT)
+    known = on_delivered(request, [{"what": "answer"}], AT)
     assert [type(each).__name__ for each in known.published] == ["RequestClosed"]
     assert known.request.responded_at == AT
-    assert delivered(known.request, [{"what": "answer"}], AT).published == ()
+    assert on_delivered(known.request, [{"what": "answer"}], AT).published == ()
 
 
 def test_an_erasure_waits_for_a_copy_until_its_answer_is_delivered() -> None:
     request, _, _ = closing("email", right=Right.ACCESS)
     assert request.precedes is RequestKind.COPY
-    assert delivered(request, [{"what": "answer"}], AT).request.precedes is None
+    assert on_delivered(request, [{"what": "answer"}], AT).request.precedes is None
 
 
 @pytest.mark.parametrize(("channel", "tells"), [("api", []), ("events", []), ("portal", ["answer"])])
@@ -217,24 +217,27 @@ def test_fetched_answer_takes_effect_immediately(channel: str, tells: list[str])
 def test_portal_answer_takes_effect_once_its_mail_was_accepted() -> None:
     request, _, _ = closing("portal")
     there: list[OnDelivery] = [{"what": "answer", "there": True}]
-    assert delivered(request, there, AT).published == (), "it was given when it could be read"
+    assert on_delivered(request, there, AT).published == (), "it was given when it could be read"
     longer = a_request(State.IN_PROGRESS, channel="portal")
     extending = longer.extend(longer.due_on + timedelta(days=9), "VOLUME", {}, AT, "key", tell_before=AT + timedelta(1))
-    transition, tells = until_delivered(extending)
-    assert ([each["what"] for each in tells], delivered(transition.request, tells, AT).published) == (["extension"], ())
-    back = returned(request, there).request
+    transition, tells = defer_until_delivered(extending)
+    assert ([each["what"] for each in tells], on_delivered(transition.request, tells, AT).published) == (
+        ["extension"],
+        (),
+    )
+    back = on_returned(request, there).request
     assert back.responded_at is None
-    known = delivered(back, unknown(there), AT)
+    known = on_delivered(back, announced_effects(there), AT)
     assert [type(each).__name__ for each in known.published] == ["RequestClosed"]
 
 
 def test_a_letter_that_came_back_takes_its_answer_back_once() -> None:
     request, _, _ = closing("email")
-    known = delivered(request, [{"what": "answer"}], AT).request
-    back = returned(known, [{"what": "answer"}])
+    known = on_delivered(request, [{"what": "answer"}], AT).request
+    back = on_returned(known, [{"what": "answer"}])
     assert [type(each).__name__ for each in back.published] == ["LetterReturned"]
     assert back.request.responded_at is None
-    assert returned(back.request, [{"what": "answer"}]).published == ()
+    assert on_returned(back.request, [{"what": "answer"}]).published == ()
 
 
 def test_letter_about_a_closed_question_asks_nothing() -> None:
@@ -245,26 +248,26 @@ def test_letter_about_a_closed_question_asks_nothing() -> None:
         "question_id": str(uuid7()),
         "condition_recorded": False,
     }
-    assert delivered(request, [about], AT).published == ()
+    assert on_delivered(request, [about], AT).published == ()
 
 
 def test_identity_can_be_asked_again_after_an_undeliverable_letter() -> None:
     request = a_request(State.AWAITING_IDENTITY, channel="email", question=open_question())
     assert request.question
     question: OnDelivery = {"what": "question", "question_id": str(request.question.question_id)}
-    given_up = undeliverable(request, [question], AT).request
+    given_up = on_undeliverable(request, [question], AT).request
     assert given_up.question is None
     assert given_up.ask(Question.IDENTITY, uuid7(), "Who?", AT, recorded=False).request.question
     meant = a_request(State.AWAITING_CLARIFICATION, channel="email", question=open_question())
     assert meant.question
     about: OnDelivery = {"what": "question", "question_id": str(meant.question.question_id)}
-    assert undeliverable(meant, [about], AT).request == meant, "what it waits for may be answered still"
-    assert undeliverable(request, [{**question, "question_id": str(uuid7())}], AT).request == request
+    assert on_undeliverable(meant, [about], AT).request == meant, "what it waits for may be answered still"
+    assert on_undeliverable(request, [{**question, "question_id": str(uuid7())}], AT).request == request
 
 
 def test_restriction_with_an_undeliverable_lift_notice_stays() -> None:
     request = a_request(State.CLOSED, channel="email", right=Right.RESTRICTION, lift_notified_at=AT, responded_at=AT)
-    given_up = undeliverable(request, [{"what": "lift"}], AT)
+    given_up = on_undeliverable(request, [{"what": "lift"}], AT)
     assert given_up.published == ()
     assert given_up.request.lift_notified_at is None
 
@@ -272,24 +275,28 @@ def test_restriction_with_an_undeliverable_lift_notice_stays() -> None:
 def test_portal_lift_begins_immediately_and_is_unknown_after_a_refused_mail() -> None:
     known = {"channel": "portal", "right": Right.RESTRICTION, "outcome": Outcome.FULFILLED}
     request = a_request(State.CLOSED, **known, responded_at=AT)
-    transition, tells = until_delivered(request.lift(AT))
+    transition, tells = defer_until_delivered(request.lift(AT))
     assert ([type(each).__name__ for each in transition.published], tells) == (
         ["LiftDecided"],
         [{"what": "lift", "there": True}],
     )
-    assert unknown(tells) == [], "systems are at it"
+    assert announced_effects(tells) == [], "systems are at it"
 
 
 def test_what_waits_for_a_letter_is_said_of_each_that_is_not_delivered() -> None:
     extension: OnDelivery = {"what": "extension", "due_on": "2026-06-01", "due_before": "2026-04-02"}
-    [said] = why("waiting", [extension])
+    [said] = pending_effects("waiting", [extension])
     assert "due on 2026-04-02" in said
-    assert [*why("sent", [extension])] == [*why("needs_attention", [{**extension, "there": True}])] == []
-    [stays] = why("needs_attention", [{"what": "lift"}])
+    assert (
+        [*pending_effects("sent", [extension])]
+        == [*pending_effects("needs_attention", [{**extension, "there": True}])]
+        == []
+    )
+    [stays] = pending_effects("needs_attention", [{"what": "lift"}])
     assert "stays" in stays
-    assert [*why("needs_attention", without_lift([{"what": "lift"}]))] == []
-    assert "came back" not in stands("update", "waiting", None)
-    assert stands("portal_news", "needs_attention", "put_off").endswith("put off.")
+    assert [*pending_effects("needs_attention", without_lift([{"what": "lift"}]))] == []
+    assert "came back" not in describe_state("update", "waiting", None)
+    assert describe_state("portal_news", "needs_attention", "put_off").endswith("put off.")
 
 
 @given(st.uuids())
@@ -348,7 +355,7 @@ def test_a_header_cannot_be_smuggled_into_a_letter() -> None:
 
 def test_the_address_stands_in_the_window_of_an_envelope() -> None:
     html = "<html><body>\n<header><p>Example</p></header><main><p>Dear</p></main></body></html>"
-    page = document([Page(uuid7(), html, ["Ada", "Street 1", "50667 Köln"])], ("Example AG", "Way 2"))
+    page = document([PrintedLetter(uuid7(), html, ["Ada", "Street 1", "50667 Köln"])], ("Example AG", "Way 2"))
     lengths = {name: float(mm) for name, mm in re.findall(r"([a-z-]+):([\d.]+)mm", page.partition(".return")[0])}
     margin = lengths["margin"]
     window = (margin + lengths["left"], margin + lengths["top"], lengths["width"], lengths["height"])

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake.letters.old_contacts import corrects, old_points
+from services.intake.letters.old_contacts import made_correction, old_points
 from services.intake.request import closing, deferrals
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
-from services.intake.request.messages.kept import of_kept
-from services.intake.request.reports import coverage, kept_from, summed
+from services.intake.request.messages.retained import retained_sentences
+from services.intake.request.reports import coverage, past_changes, summed
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.identities import Identity, IdentityType
@@ -80,7 +80,7 @@ def test_a_line_of_kinds_counts_what_was_erased_and_not_what_was_found_and_kept(
     assert done((kept, released)) == line.format("3 records", "calls: 2, "), (
         "what was kept and then goes is one record, not two"
     )
-    [before] = kept_from((kept,), (released,))
+    [before] = past_changes((kept,), (released,))
     assert (before.found, before.by_category, before.kept) == (1, {"ticket": 1}, None)
     assert done((before, released)) == line.format("3 records", "calls: 2, "), "so when it is asked for once more"
 
@@ -176,7 +176,7 @@ def test_what_has_gone_and_what_is_kept_is_counted_over_all_looks(every: list[tu
             break
     gone = Counter(kind for kind, _ in every) - Counter(kind for kind, _ in left)
     request = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED)
-    ((kind, fields),) = closing.later_letter(replace(request, tasks=tasks))
+    ((kind, fields),) = closing.follow_up_letter(replace(request, tasks=tasks))
     body = " ".join(written(kind, fields).body.split())
     assert f"shop: {f'{gone.total()} record' if gone else 'nothing was erased'}" in body
     listed = re.search(r"records? erased \(([^)]*)\)", body)
@@ -208,8 +208,8 @@ def test_work_before_a_failure_is_counted_as_unverified(outcome: Outcome, report
         assert f"3 records{' (as it says of itself)' if reported else ''} in billing" in answer(ended)
         assert "What was tried in billing was not finished." in answer(ended)
     again = report("billing", Operation.ERASE, outcome=TaskOutcome.ERASED, found=2, changed=2)
-    assert ("what it says of itself" in done((*kept_from((left,), (again,)), again))) is bool(reported)
-    assert "5 records erased" in done((*kept_from((left,), (again,)), again))
+    assert ("what it says of itself" in done((*past_changes((left,), (again,)), again))) is bool(reported)
+    assert "5 records erased" in done((*past_changes((left,), (again,)), again))
 
 
 def test_work_finished_after_a_withdrawal_has_one_letter() -> None:
@@ -263,7 +263,7 @@ def systems(fact: Fact) -> Iterator[Fact]:
 )
 def test_every_sentence_of_what_is_kept_names_its_system_as_the_policy_does(said: dict[str, object]) -> None:
     report = TaskReport.model_validate({"task_id": uuid7(), "system": "cdr", "operation": "erase", **said})
-    sentences = [*of_kept(report)]
+    sentences = [*retained_sentences(report)]
     assert sentences, "there are sentences"
     assert all([*systems(each)] == [named_system("cdr")] for each in sentences)
 
@@ -273,7 +273,7 @@ def test_restriction_of_held_data_is_reported_with_the_hold() -> None:
     taxed = Kept(category="invoice", rule="tax", count=1, first=DAY, last=DAY, period="P72M")
     said = {"outcome": TaskOutcome.RETAINED, "kept": [held, taxed]}
     report = TaskReport.model_validate({"task_id": uuid7(), "system": "shop", "operation": "erase", **said})
-    assert [each.key for each in of_kept(report)] == [
+    assert [each.key for each in retained_sentences(report)] == [
         *("kept.kind", "kept.all_restricted", "kept.kind_until", "kept.reduced")
     ]
 
@@ -429,7 +429,7 @@ def test_field_without_a_contact_point_is_not_notified() -> None:
 def test_failed_correction_is_not_notified() -> None:
     report_corrected = TaskReport(task_id=uuid7(), system="crm", operation="rectify", outcome="amended", changed=1)
     closed = a_request(State.CLOSED, right=Right.RECTIFICATION, tasks=(report_corrected,))
-    assert corrects(closed)
-    assert not corrects(replace(closed, tasks=(report_corrected.model_copy(update={"changed": 0}),)))
-    assert not corrects(replace(closed, right=Right.ACCESS))
-    assert not corrects(replace(closed, tasks=None))
+    assert made_correction(closed)
+    assert not made_correction(replace(closed, tasks=(report_corrected.model_copy(update={"changed": 0}),)))
+    assert not made_correction(replace(closed, right=Right.ACCESS))
+    assert not made_correction(replace(closed, tasks=None))

@@ -21,7 +21,7 @@ from services.cli.api import Api
 from services.cli.files import suppression as command
 from services.erasure.retention import rules as nights
 from services.erasure.retention.rules import Known, State, Terms
-from services.intake.request.messages.kept import announced
+from services.intake.request.messages.retained import was_announced
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import parse_period, release
@@ -301,7 +301,7 @@ def but(kept: Kept, **said: Any) -> Kept:
 )
 def test_unannounced_kept_data_have_a_letter(before: TaskReport, now: TaskReport, *, said_before: bool) -> None:
     elsewhere = report(but(HOLD, category="invoice"), system="billing")
-    assert announced([elsewhere, before], [elsewhere, now]) is said_before
+    assert was_announced([elsewhere, before], [elsewhere, now]) is said_before
 
 
 rows = st.builds(
@@ -319,7 +319,7 @@ reports = st.lists(rows, max_size=3, unique_by=lambda each: (each.category, each
 
 @given(before=reports, now=reports)
 def test_data_kept_without_a_letter_stay_as_announced(before: TaskReport, now: TaskReport) -> None:
-    if not announced([before], [now]):
+    if not was_announced([before], [now]):
         return
     promised = {(each.category, each.rule): each for each in before.kept or ()}
     for each in now.kept or ():
@@ -333,4 +333,4 @@ def test_data_kept_without_a_letter_stay_as_announced(before: TaskReport, now: T
 
 @given(before=reports)
 def test_that_nothing_has_changed_is_no_letter(before: TaskReport) -> None:
-    assert announced([before], [before])
+    assert was_announced([before], [before])

@@ -40,7 +40,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.working_days import calendar
 from shared.fulfilment.failures import failure_details, failure_sentence
-from shared.runtime.disclosure import for_everybody
+from shared.runtime.disclosure import rounded
 from shared.runtime.metrics import Mean
 from shared.runtime.settings import KafkaSettings
 from shared.runtime.telemetry import DiscreetFormatter, Tracing, traceparent, where
@@ -480,7 +480,7 @@ def test_what_a_plot_says_is_text_whatever_it_is() -> None:
 
 # What everybody may see of figures about people: steps of five, nothing of fewer than five.
 def shown_figures(family: Metric) -> dict[str, float]:
-    return {f"{sample.name}{sorted(sample.labels.items())}": sample.value for sample in for_everybody(family).samples}
+    return {f"{sample.name}{sorted(sample.labels.items())}": sample.value for sample in rounded(family).samples}
 
 
 def family(registry: CollectorRegistry) -> Metric:

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.deadline.clock import (
-    Clock,
-    Due,
+    ClockStep,
+    RequestClock,
     Timer,
     due_by,
     milestones_of,
@@ -27,7 +27,7 @@ from services.deadline.clock import (
 )
 from services.intake.core.errors import BadRequest
 from services.intake.core.instants import Instants
-from services.intake.request.reasons import Extension, ExtensionFlaw, flaws
+from services.intake.request.reasons import ExtensionFlaw, ProposedExtension, flaws
 from shared.domain.errors import Misconfigured
 from shared.domain.events import RequestReceived, RequestRedated, TimerKind
 from shared.domain.rights import Right
@@ -316,7 +316,7 @@ def test_one_variable_names_the_policy_of_every_service_and_its_old_name_is_stil
 
 # An extension is valid only in time, with an allowed reason and an explanation.
 LIMITS = limits(Arrival(datetime(2026, 3, 5, 9, tzinfo=UTC), ("Europe/Berlin", "America/New_York"), "DE-BE"), POLICY)
-VALID = Extension(
+VALID = ProposedExtension(
     notice_sent_at=LIMITS.commit_due_instant - timedelta(seconds=1),
     reason="VOLUME",
     explanation="Eleven years of calls must be read and redacted.",
@@ -342,7 +342,7 @@ def test_extension_notified_on_the_last_day_is_valid_once() -> None:
         ),
     ],
 )
-def test_one_flaw_is_named_and_the_original_dates_stay(extension: Extension, flaw: ExtensionFlaw) -> None:
+def test_one_flaw_is_named_and_the_original_dates_stay(extension: ProposedExtension, flaw: ExtensionFlaw) -> None:
     assert flaws(extension, LIMITS, POLICY, already_extended=False) == (flaw,)
 
 
@@ -488,7 +488,7 @@ ZONES_CLOCK = ("Europe/Berlin", "America/New_York")
 TICK_CLOCK = timedelta(microseconds=1)
 
 
-def clock_of(received_at: datetime) -> Clock:
+def clock_of(received_at: datetime) -> RequestClock:
     arrival = Arrival(received_at, ZONES_CLOCK, "DE-BE")
     event = a(RequestReceived, received_at=received_at, occurred_at=received_at, zones=ZONES_CLOCK, calendar="DE-BE")
     day = due_on(arrival, event.right, None, POLICY)
@@ -513,7 +513,7 @@ def test_a_request_has_five_milestones_at_the_local_days_before_its_end() -> Non
 
 @given(st.lists(st.floats(0, 60), max_size=30))
 def test_each_milestone_is_said_once_whenever_the_service_looks(moments: list[float]) -> None:
-    said: list[Due] = []
+    said: list[ClockStep] = []
     for moment in [*moments, 60.0]:  # in any order: the machine's clock may jump back
         said += due_by(MILESTONES, {each.name for each in said}, RECEIVED + timedelta(days=moment))
     assert said == MILESTONES
@@ -521,7 +521,7 @@ def test_each_milestone_is_said_once_whenever_the_service_looks(moments: list[fl
 
 
 @pytest.mark.parametrize("dues", [MILESTONES, TARGETS])
-def test_a_thing_is_due_at_its_instant_and_not_before(dues: list[Due]) -> None:
+def test_a_thing_is_due_at_its_instant_and_not_before(dues: list[ClockStep]) -> None:
     first, second, *_ = dues
     assert due_by(dues, (), first.at - TICK_CLOCK) == []
     assert due_by(dues, (), first.at) == [first]

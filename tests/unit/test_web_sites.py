@@ -26,7 +26,7 @@ from services.console.roles import Role
 from services.console.settings import ConsoleSettings
 from services.intake.access.auth import Caller
 from services.intake.access.grant import Grant
-from services.intake.access.quota import Rate
+from services.intake.access.quota import RateLimiter
 from services.intake.api.admission import Admission
 from services.intake.core.errors import BadRequest, TooLarge, UnsupportedType
 from services.intake.core.schemas import MalformedBody, read_json
@@ -60,7 +60,7 @@ def client(pages: float = 1000.0, proxies: int = 0) -> httpx.AsyncClient:
         for kind in (BadRequest, TooLarge, UnsupportedType)
     }
     inside = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])], exception_handlers=handlers)
-    guard = Guard(inside, URL, proxies, Rate(pages, 1.0), because)
+    guard = Guard(inside, URL, proxies, RateLimiter(pages, 1.0), because)
     return httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", guard)), base_url=URL, headers=FORM)
 
 

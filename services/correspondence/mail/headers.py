@@ -26,7 +26,7 @@ _CHECK: Final = re.compile(r"\s*(spf|dkim|dmarc)\s*=\s*([a-z]+)", re.IGNORECASE)
 _SIGNED_BY: Final = re.compile(r"\bheader\.[di]\s*=\s*\S*?([a-z0-9.-]+)(?=[\s;]|$)", re.IGNORECASE)
 
 
-def senders(mail: Message, ours: Collection[str]) -> dict[str, str]:
+def senders(mail: Message, own_addresses: Collection[str]) -> dict[str, str]:
     """Returns the addresses in ``From`` and ``Reply-To``, with their names; never one of our addresses.
 
     The first is whom it says it is from: our own form says in ``Reply-To`` who has filled it in.
@@ -34,7 +34,7 @@ def senders(mail: Message, ours: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in (*all_of(mail, "From"), *all_of(mail, "Reply-To")):
         for name, address in _all(line):
-            if address and address not in ours:
+            if address and address not in own_addresses:
                 found.setdefault(address, name)
     return found
 
@@ -44,11 +44,11 @@ def checked(mail: Message, exchangers: Collection[str]) -> tuple[Mapping[str, st
 
     Only the topmost ``Authentication-Results`` counts, and only if one of our exchangers has written it (RFC 8601).
     """
-    said = raw(mail, "Authentication-Results")
-    while (without := _ASIDE.sub(" ", said)) != said:
-        said = without
-    server, *results = said.split(";")
-    if '"' in said or "(" in said or server.partition(" ")[0].lower() not in exchangers:
+    value = raw(mail, "Authentication-Results")
+    while (without := _ASIDE.sub(" ", value)) != value:
+        value = without
+    server, *results = value.split(";")
+    if '"' in value or "(" in value or server.partition(" ")[0].lower() not in exchangers:
         return {}, False
     found: dict[str, str] = {}
     domain = author(mail).rpartition("@")[2]
@@ -93,9 +93,9 @@ def header(mail: Message, name: str) -> str:
 
 def plain(text: str) -> str:
     """Decodes encoded words (RFC 2047) of any character set."""
-    said = text.encode("utf-8", "surrogateescape")
-    if b"=?" not in said:
-        return decoded(said, None)
+    value = text.encode("utf-8", "surrogateescape")
+    if b"=?" not in value:
+        return decoded(value, None)
     try:
         return "".join(decoded(p, known) if isinstance(p, bytes) else p for p, known in decode_header(text))
     except UNREADABLE:

@@ -43,24 +43,24 @@ _LONGEST, _LONGEST_IN_ALL, _PARTS, _DEEP, _OTHERS = 20_000, 100_000, 50, 20, 5
 """Limits of a mail: characters of a part and in all, parts, nesting, addresses."""
 
 
-def read(raw: bytes, arrived_at: datetime, ours: OurMail, body: bytes | None = None) -> Incoming:
+def read(raw: bytes, arrived_at: datetime, own_addresses: OurMail, body: bytes | None = None) -> Incoming:
     """Reads a mail; ``arrived_at``: when the mailbox says that it came.
 
     ``body``: the digest of its whole body, where ``raw`` is only the beginning.
     """
     mail = message_from_bytes(raw)
-    sent_at = _by_our_exchanger(mail, ours)
+    sent_at = _by_our_exchanger(mail, own_addresses)
     known_at = sent_at if sent_at and sent_at <= arrived_at else None
-    (sender, name), *others = [*headers.senders(mail, ours.addresses).items()] or [("", "")]
-    kind, letters = _reported(mail, raw, ours) or _kind(mail, ours)
-    checks, authenticated = headers.checked(mail, ours.exchangers)
+    (sender, name), *others = [*headers.senders(mail, own_addresses.addresses).items()] or [("", "")]
+    kind, letters = _reported(mail, raw, own_addresses) or _kind(mail, own_addresses)
+    checks, authenticated = headers.checked(mail, own_addresses.exchangers)
     found = _Read(mail)
-    said, quoted = readable.own(found.said)
+    text, quoted = readable.own(found.said)
     subject = headers.header(mail, "Subject")[: headers.LINE]
     answers = bool(quoted or headers.raw(mail, "In-Reply-To"))  # then the subject is another's
-    words = said if answers else f"{subject}\n\n{said}"
-    of_others = bool(quoted) and kind is not MailKind.REPLY and not _is_to(quoted, ours)
-    forwards = found.forwards or _is_of(sender, ours) or of_others
+    words = text if answers else f"{subject}\n\n{text}"
+    of_others = bool(quoted) and kind is not MailKind.REPLY and not _is_to(quoted, own_addresses)
+    forwards = found.forwards or _is_of(sender, own_addresses) or of_others
     content = MailContent(
         message_id=headers.cleaned(headers.raw(mail, "Message-ID"))[: headers.LINE],
         sender=sender,
@@ -71,30 +71,30 @@ def read(raw: bytes, arrived_at: datetime, ours: OurMail, body: bytes | None = N
         authenticated=authenticated,
         parts=found.parts,
         attachments=found.attachments,
-        language=readable.language(said),
+        language=readable.language(text),
         cut=body is not None or found.cut,
     )
     content = replace(content, proposal=propose(content, words, mail_policy(), forwards=forwards))
-    digest = _digest(mail, body or digest_of_body(raw), ours.secret)
+    digest = _digest(mail, body or digest_of_body(raw), own_addresses.secret)
     return Incoming(kind, digest, known_at or arrived_at, known_at is not None, letters, content)
 
 
-def _is_of(sender: str, ours: OurMail) -> bool:
+def _is_of(sender: str, own_addresses: OurMail) -> bool:
     """Returns whether a colleague sent it, who forwards mails of others."""
-    return sender.rpartition("@")[2] in {each.rpartition("@")[2] for each in ours.addresses}
+    return sender.rpartition("@")[2] in {each.rpartition("@")[2] for each in own_addresses.addresses}
 
 
-def _is_to(quoted: str, ours: OurMail) -> bool:
+def _is_to(quoted: str, own_addresses: OurMail) -> bool:
     """Returns whether the quoted mail was to us or from us."""
-    return not ours.addresses.isdisjoint(each.lower() for each in _ADDRESS.findall(quoted))
+    return not own_addresses.addresses.isdisjoint(each.lower() for each in _ADDRESS.findall(quoted))
 
 
-def _reported(mail: Message, raw: bytes, ours: OurMail) -> tuple[MailKind, tuple[UUID, ...]] | None:
+def _reported(mail: Message, raw: bytes, own_addresses: OurMail) -> tuple[MailKind, tuple[UUID, ...]] | None:
     """Returns what a report says of which letters; None for any other mail, and for one with a sender."""
-    returned = _returned(mail, ours)
+    returned = _returned(mail, own_addresses)
     if not returned and mail.get_content_type() != "multipart/report":
         return None
-    letters = returned or tuple(tokens.letters_in(ours.secret, raw.decode("ascii", "replace")))
+    letters = returned or tuple(tokens.letters_in(own_addresses.secret, raw.decode("ascii", "replace")))
     failed = _failed(mail) if letters else None
     if failed is None:
         return None
@@ -104,18 +104,18 @@ def _reported(mail: Message, raw: bytes, ours: OurMail) -> tuple[MailKind, tuple
     return MailKind.BOUNCE if headers.raw(mail, "Return-Path").strip() == "<>" else MailKind.REPLY, letters
 
 
-def _returned(mail: Message, ours: OurMail) -> tuple[UUID, ...]:
+def _returned(mail: Message, own_addresses: OurMail) -> tuple[UUID, ...]:
     """Returns the letters by whose return path the mail came."""
     to = " ".join(headers.raw(mail, name) for name in _ENVELOPE)
-    return tuple(tokens.letters_in(ours.secret, to))
+    return tuple(tokens.letters_in(own_addresses.secret, to))
 
 
-def _kind(mail: Message, ours: OurMail) -> tuple[MailKind, tuple[UUID, ...]]:
-    returned = any(tokens.letters_in(ours.secret, headers.raw(mail, "Message-ID")))
-    if returned and headers.author(mail) in ours.addresses:
+def _kind(mail: Message, own_addresses: OurMail) -> tuple[MailKind, tuple[UUID, ...]]:
+    returned = any(tokens.letters_in(own_addresses.secret, headers.raw(mail, "Message-ID")))
+    if returned and headers.author(mail) in own_addresses.addresses:
         return MailKind.OURS, ()
     answered = " ".join(headers.raw(mail, name) for name in ("In-Reply-To", "References"))
-    letters = tuple(tokens.letters_in(ours.secret, answered)) or _returned(mail, ours)
+    letters = tuple(tokens.letters_in(own_addresses.secret, answered)) or _returned(mail, own_addresses)
     return (MailKind.REPLY, letters) if letters else (MailKind.PROPOSED, ())
 
 
@@ -128,11 +128,11 @@ def _failed(mail: Message) -> bool | None:
     return bool(permanent) if permanent or temporary else None
 
 
-def _by_our_exchanger(mail: Message, ours: OurMail) -> datetime | None:
+def _by_our_exchanger(mail: Message, own_addresses: OurMail) -> datetime | None:
     """Returns when our mail exchanger took it, by the topmost line that names it: senders can forge those below."""
     for line in headers.all_of(mail, "Received"):
         by = _BY.search(line)
-        if by and by[1].lower().rstrip(".") in ours.exchangers:
+        if by and by[1].lower().rstrip(".") in own_addresses.exchangers:
             try:
                 at = parsedate_to_datetime(line.rpartition(";")[2].strip())
                 return at.astimezone(UTC) if at.tzinfo else None
@@ -238,5 +238,5 @@ def _typed(data: bytes) -> str:
 
 def _digest(mail: Message, body: bytes, secret: bytes) -> bytes:
     """Returns a keyed digest that is equal for copies of one mail."""
-    said = "\n".join(f"{name}: {headers.raw(mail, name)}" for name in _SAME)
-    return hmac.digest(secret, b"mail\0" + said.encode("utf-8", "surrogateescape") + b"\0" + body, "sha256")
+    text = "\n".join(f"{name}: {headers.raw(mail, name)}" for name in _SAME)
+    return hmac.digest(secret, b"mail\0" + text.encode("utf-8", "surrogateescape") + b"\0" + body, "sha256")

@@ -28,15 +28,15 @@ _COMMAND = (sys.executable, "-m", "services.correspondence.mail")
 _KEPT = ("PATH", "LANG", "TMPDIR", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
 
 
-async def read(raw: bytes, arrived_at: datetime, ours: OurMail) -> Incoming:
+async def read(raw: bytes, arrived_at: datetime, own_addresses: OurMail) -> Incoming:
     """Reads a mail; raises ``OSError`` where no process can be started."""
-    return await asyncio.get_running_loop().run_in_executor(_ONE, _read, raw, arrived_at, ours)
+    return await asyncio.get_running_loop().run_in_executor(_ONE, _read, raw, arrived_at, own_addresses)
 
 
-def _read(raw: bytes, arrived_at: datetime, ours: OurMail) -> Incoming:
+def _read(raw: bytes, arrived_at: datetime, own_addresses: OurMail) -> Incoming:
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     body = digest_of_body(raw) if len(raw) > PARSED else None
-    asked = QUESTION.dump_json((arrived_at, ours, body)) + b"\n" + raw[:PARSED]
+    asked = QUESTION.dump_json((arrived_at, own_addresses, body)) + b"\n" + raw[:PARSED]
     try:
         done = subprocess.run(
             _COMMAND, input=asked, capture_output=True, check=True, timeout=SECONDS, cwd=_ROOT, env=environment
@@ -44,4 +44,4 @@ def _read(raw: bytes, arrived_at: datetime, ours: OurMail) -> Incoming:
         return INCOMING.validate_json(done.stdout)
     except (subprocess.SubprocessError, ValueError) as error:
         log.warning("mail unreadable, needs a person: %s", type(error).__name__)
-        return unreadable(raw, arrived_at, ours)
+        return unreadable(raw, arrived_at, own_addresses)

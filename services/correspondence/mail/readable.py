@@ -47,7 +47,7 @@ def decoded(data: bytes, charset: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ReadablePage:
     """The text of HTML, quotes and what is not visible marked as such.
 
     ``hides``: there is text that is not visible; ``sure``: no style sheet hides any more.
@@ -58,7 +58,7 @@ class Page:
     sure: bool
 
 
-def page(html: str) -> Page:
+def page(html: str) -> ReadablePage:
     """Reads HTML as browsers do (HTML 5), so that a tag that is not closed hides and shows what it does there."""
     tree = LexborHTMLParser(html[:_HTML])
     sure = not any(_hides(each.text()) for each in tree.css("style"))
@@ -79,8 +79,8 @@ def page(html: str) -> Page:
                 lines.append(NOT_VISIBLE if place.hidden else "> " if place.quoted else "")
             last = place
             lines[-1] += text
-    said = [line for line in (each.strip() for each in lines) if line]
-    return Page("\n".join(said), any(each.startswith(NOT_VISIBLE) for each in said), sure)
+    shown_lines = [line for line in (each.strip() for each in lines) if line]
+    return ReadablePage("\n".join(shown_lines), any(each.startswith(NOT_VISIBLE) for each in shown_lines), sure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ class _Place:
 
 
 def _is_hidden(node: LexborNode) -> bool:
-    said = node.attributes
-    color = said.get("color") or ""
-    return "hidden" in said or _hides(said.get("style") or "") or _hides(f"color:{color}")
+    attributes = node.attributes
+    color = attributes.get("color") or ""
+    return "hidden" in attributes or _hides(attributes.get("style") or "") or _hides(f"color:{color}")
 
 
 def _hides(css: str) -> bool:
@@ -111,9 +111,9 @@ def own(text: str) -> tuple[str, str]:
     """Splits text into the writer's words and quoted words."""
     seen = _BLANK_LINES.sub("\n\n", _NOT_SEEN.sub("", text))[:_LONGEST]
     first, *others = EmailReplyParser(languages=[*MAIL_LANGUAGES]).read(seen).replies
-    said, quoted = ("", [first.content]) if first.headers else (first.content, [])
-    quoted += [*_QUOTED.findall(said), *(each.content for each in others)]
-    return _QUOTED.sub("", said).strip(), "\n".join(quoted)
+    reply, quoted = ("", [first.content]) if first.headers else (first.content, [])
+    quoted += [*_QUOTED.findall(reply), *(each.content for each in others)]
+    return _QUOTED.sub("", reply).strip(), "\n".join(quoted)
 
 
 def language(text: str) -> str | None:

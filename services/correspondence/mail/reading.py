@@ -73,7 +73,7 @@ class Fetched:
     arrived_at: datetime
 
 
-class Connection:
+class ImapConnection:
     """A connection to the mailbox; every method blocks, and raises one of ``AWAY``."""
 
     def __init__(self, settings: ImapSettings) -> None:
@@ -155,7 +155,7 @@ async def store(tx: UnitOfWork, raw: bytes, mail: Incoming) -> UUID:
     return mail_id
 
 
-class Reader:
+class MailboxReader:
     """Reads one mailbox, for as long as its server answers."""
 
     def __init__(self, running: Running, settings: ImapSettings, ours: OurMail) -> None:
@@ -171,7 +171,7 @@ class Reader:
         """Connects, reads and listens until ``stopping`` is set."""
         while not self._stopping.is_set():
             try:
-                connection = await self._in_thread(partial(Connection, self._settings))
+                connection = await self._in_thread(partial(ImapConnection, self._settings))
                 try:
                     await self._attend(connection)
                 finally:
@@ -183,7 +183,7 @@ class Reader:
                 await sleep_until_stopped(self._settings.backoff_seconds, NAME, self._stopping, self._heartbeats)
         self._thread.shutdown(wait=False)
 
-    async def _attend(self, connection: Connection) -> None:
+    async def _attend(self, connection: ImapConnection) -> None:
         while not self._stopping.is_set():
             while await self.read_new(connection) and not self._stopping.is_set():
                 continue  # what arrived meanwhile was not announced to us
@@ -197,7 +197,7 @@ class Reader:
                 waited += step
             await self._in_thread(connection.listen_no_more)
 
-    async def read_new(self, connection: Connection) -> int:
+    async def read_new(self, connection: ImapConnection) -> int:
         """Takes in what is new, one after the other; how many were, and 0 where another process reads it."""
         name, validity = self._settings.name, connection.uidvalidity
         known = await self._retried(partial(self._unit_of_work.pool.fetchval, _SINCE, name, validity))
@@ -213,7 +213,7 @@ class Reader:
         MAILBOX_READ_AT.set(self._unit_of_work.clock.now().timestamp())
         return len(uids)
 
-    async def _take(self, connection: Connection, uid: int) -> bool:
+    async def _take(self, connection: ImapConnection, uid: int) -> bool:
         """Reads one mail and continues after an error; returns False if another process holds the mailbox."""
         now, validity = self._unit_of_work.clock.now(), connection.uidvalidity
         claim = (self._settings.name, validity, uid, now, now + _FOR_ONE)
@@ -229,7 +229,7 @@ class Reader:
         await self._retried(partial(self._store, validity, uid, mail, read))
         return True
 
-    async def _read(self, connection: Connection, uid: int, tries: int) -> tuple[bytes, Incoming | None]:
+    async def _read(self, connection: ImapConnection, uid: int, tries: int) -> tuple[bytes, Incoming | None]:
         """Returns the original and its proposal; None if it was removed."""
         if tries > _TRIES:
             log.warning("mail unreadable, needs a person: UID %d, tries %d", uid, tries - 1)
@@ -243,7 +243,7 @@ class Reader:
             self._heartbeats.beat(NAME)
         return mail.raw, reading.result()
 
-    async def _head(self, connection: Connection, uid: int) -> Fetched | None:
+    async def _head(self, connection: ImapConnection, uid: int) -> Fetched | None:
         """Returns the head of a mail, or a placeholder if the server does not return it."""
         try:
             return await self._in_thread(partial(connection.fetch, uid, 0))
@@ -267,7 +267,7 @@ class Reader:
         return await retry_while_unavailable(do, NAME, self._heartbeats)
 
 
-def ours(secret: bytes, imap: ImapSettings, smtp: SmtpSettings) -> OurMail:
+def configured_addresses(secret: bytes, imap: ImapSettings, smtp: SmtpSettings) -> OurMail:
     """Returns our own addresses and exchangers, by the settings."""
     own = listed(imap.addresses) | listed(",".join(filter(None, (smtp.sender, smtp.bounces))))
     return OurMail(secret, own, listed(imap.exchangers))
@@ -279,5 +279,5 @@ async def run(running: Running, settings: ImapSettings, smtp: SmtpSettings) -> N
         while not running.stopping.is_set():
             await sleep_until_stopped(_LISTEN_SECONDS, NAME, running.stopping, running.heartbeats)
         return
-    known = ours(running.unit_of_work.vault.keyring.lookup, settings, smtp)
-    await Reader(running, settings, known).run()
+    known = configured_addresses(running.unit_of_work.vault.keyring.lookup, settings, smtp)
+    await MailboxReader(running, settings, known).run()

@@ -34,9 +34,9 @@ from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import PEOPLE
-from shared.storage import lease, systems
-from shared.storage.lease import Turn, TurnLost
-from shared.storage.postgres import AGAIN, AWAY
+from shared.storage import leader_lease, systems
+from shared.storage.leader_lease import LeaderLease, LeaderLeaseLost
+from shared.storage.postgres import RETRYABLE, UNAVAILABLE
 from shared.storage.systems import SystemState
 from shared.systems import sweepable
 from shared.systems.contract import Task
@@ -135,12 +135,12 @@ class Sweeper:
         turn = None
         if self._heartbeats.behind_seconds(loop_of(self._unit_of_work.service)) <= _UNHEARD_SECONDS:
             async with self._unit_of_work.pool.acquire() as connection:
-                turn = await lease.take(connection, LOOP, _TURN)
+                turn = await leader_lease.acquire(connection, LOOP, _TURN)
         else:
             log.info("retention run postponed reason=consumer_lag")
         if turn:
             try:
-                with suppress(TurnLost, SweepStopped):
+                with suppress(LeaderLeaseLost, SweepStopped):
                     await self._night(turn)
             finally:
                 async with self._unit_of_work.pool.acquire() as connection:
@@ -148,13 +148,13 @@ class Sweeper:
         async with self._unit_of_work.pool.acquire() as connection:
             _show(await store.figures(connection))
 
-    async def _night(self, turn: Turn) -> None:
+    async def _night(self, turn: LeaderLease) -> None:
         policy = self._unit_of_work.policy
         local = self._unit_of_work.clock.now().astimezone(ZoneInfo(policy.controller.zone))
         night = self._policy.night(local).date()
         async with self._unit_of_work.pool.acquire() as connection:
             known = await store.read(connection)
-            standing = await systems.standings(connection)
+            standing = await systems.read_systems(connection)
             targets = {each.name: list(self._targets(each, known)) for each in self._systems}
             await store.forget_others(connection, [target.key for each in targets.values() for target in each])
         for each in self._systems:
@@ -182,7 +182,7 @@ class Sweeper:
                         key, dated.category, ceiling, terms, known.get(key), country, dated.tells_countries
                     )
 
-    async def _alive(self, turn: Turn, doing: Awaitable[T]) -> T:
+    async def _alive(self, turn: LeaderLease, doing: Awaitable[T]) -> T:
         """Waits for a step; meanwhile the loop counts as alive and keeps its lease."""
         step = asyncio.ensure_future(doing)
         try:
@@ -196,8 +196,8 @@ class Sweeper:
             step.cancel()
         return await step
 
-    async def _renew(self, turn: Turn) -> None:
-        """Renews the lease; raises ``TurnLost`` if another instance has it."""
+    async def _renew(self, turn: LeaderLease) -> None:
+        """Renews the lease; raises ``LeaderLeaseLost`` if another instance has it."""
         now = asyncio.get_running_loop().time()
         if now - self._renewed > _TURN.total_seconds() / 10:
             async with self._unit_of_work.pool.acquire() as connection:
@@ -310,7 +310,7 @@ class Night:
         """
         try:
             return await self._alive(doing)
-        except (DsrError, *AWAY, *AGAIN):
+        except (DsrError, *UNAVAILABLE, *RETRYABLE):
             raise
         except Exception as error:
             where = telemetry.where(error)

@@ -6,10 +6,10 @@ from typing import Literal
 
 from services.export.pieces import DESCRIPTION
 from services.export.readme import README, explained
-from services.export.report.request import Request, meanings
+from services.export.report.request import ReportRequest, meanings
 from services.export.report.retention import Periods, Person
 from services.export.report.words import ReportWords
-from services.export.survey import Category
+from services.export.survey import SurveyedCategory
 from shared.domain.policy import ProvidedBy
 from shared.domain.release import REPORT
 
@@ -45,7 +45,7 @@ class Item:
 
 
 def checklist(
-    known: Mapping[str, Category], request: Request, files: Sequence[str], words: ReportWords
+    known: Mapping[str, SurveyedCategory], request: ReportRequest, files: Sequence[str], words: ReportWords
 ) -> Iterator[Item]:
     """Yields all items in the order of the article; ``files``: the names of the copy's files."""
     return _Checklist(known, request, files, words).items()
@@ -57,15 +57,15 @@ class _Kind:
 
     rows: int
     systems: Sequence[str]
-    found: Category
+    found: SurveyedCategory
 
 
 class _Checklist:
     def __init__(
-        self, known: Mapping[str, Category], request: Request, files: Sequence[str], words: ReportWords
+        self, known: Mapping[str, SurveyedCategory], request: ReportRequest, files: Sequence[str], words: ReportWords
     ) -> None:
         ours = [words.texts.page["ours"]]
-        own = {name: _Kind(rows, ours, Category()) for name, rows in request.own.items()}
+        own = {name: _Kind(rows, ours, SurveyedCategory()) for name, rows in request.own.items()}
         held = {name: _Kind(each.rows, each.systems, each) for name, each in known.items()}
         self._known = dict(sorted({**own, **held}.items()))
         self._request, self._policy = request, request.policy
@@ -220,7 +220,7 @@ class _Checklist:
             lines.append((name, [self._words.kind(name), where, self._words.systems(held.systems)]))
         return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), together(lines)))
 
-    def _source(self, name: str, source: ProvidedBy, held: Category) -> str:
+    def _source(self, name: str, source: ProvidedBy, held: SurveyedCategory) -> str:
         """Returns the source of rows; counts rows and names fields that the person did not provide."""
         if source is not ProvidedBy.PERSON:
             return self._texts.sources[source]

@@ -13,9 +13,9 @@ from pydantic import JsonValue
 from services.export.archive import File
 from services.export.pieces import Piece
 from services.export.report.checklist import checklist
-from services.export.report.request import Request, Step
+from services.export.report.request import ReportRequest, TimelineStep
 from services.export.report.words import ReportWords
-from services.export.survey import Category
+from services.export.survey import SurveyedCategory
 from shared.domain.cells import Cells
 from shared.domain.release import REPORT
 
@@ -26,7 +26,7 @@ _ACCOUNT: Final = "account"
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ReportColumn:
     """A field and its heading; ``meaning``: None if neither dataset nor catalogue explains it."""
 
     name: str
@@ -41,14 +41,14 @@ class Shown:
     name: str
     declared: bool
     systems: str
-    held: Category
-    columns: Sequence[Column]
+    held: SurveyedCategory
+    columns: Sequence[ReportColumn]
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     extent: str
 
 
-def render(known: Mapping[str, Category], request: Request, files: Sequence[File], at: datetime) -> bytes:
+def render(known: Mapping[str, SurveyedCategory], request: ReportRequest, files: Sequence[File], at: datetime) -> bytes:
     """Renders the page; its appendix lists size and hash of ``files``."""
     words = ReportWords(request.policy, request.language, request.zone)
     texts, cells = words.texts, Cells(words.texts, words.language, request.zone)
@@ -79,10 +79,10 @@ def render(known: Mapping[str, Category], request: Request, files: Sequence[File
     return page.encode()
 
 
-def _shown(name: str, held: Category, request: Request, words: ReportWords, cells: Cells) -> Shown:
+def _shown(name: str, held: SurveyedCategory, request: ReportRequest, words: ReportWords, cells: Cells) -> Shown:
     texts = words.texts
     said = {each: request.meaning(held.systems, name, each) for each in held.fields}
-    columns = [Column(each, texts.label(says, each), texts.meaning(says, each)) for each, says in said.items()]
+    columns = [ReportColumn(each, texts.label(says, each), texts.meaning(says, each)) for each, says in said.items()]
     systems, declared = words.systems(held.systems), request.policy.category(name) is not None
     if name == _ACCOUNT:
         headings = [texts.page[each] for each in ("entry", "value", "system")]
@@ -119,7 +119,7 @@ def _entries(
     return [[*entry, ", ".join(systems)] for entry, systems in held.items()]
 
 
-def _details(step: Step, words: ReportWords) -> str:
+def _details(step: TimelineStep, words: ReportWords) -> str:
     """Returns the details of a step that the catalogue names, codes in words."""
     texts = words.texts
     shown = {name: step.detail[name] for name in texts.details if step.detail.get(name) is not None}

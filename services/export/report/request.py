@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.export.report.words import Texts
-from services.export.survey import Category
+from services.export.survey import SurveyedCategory
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.policy import Policy
@@ -29,7 +29,7 @@ OTHER: Final = "other_request"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimelineStep:
     """One thing that happened to a request, as the evidence has it: codes, counts and dates only; or was noted for it.
 
     ``LISTED``: an address or number of theirs (``contact_point``) came onto the list of those that get no marketing.
@@ -43,7 +43,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReportRequest:
     """The request that is answered: what the person is known by, what happened to it, what each system has said.
 
     ``country``: where they live (ISO 3166), if said; ``language``: in which they are answered (ISO 639); ``zone``: in
@@ -59,7 +59,7 @@ class Request:
     zone: str = "UTC"
     instructed: bool = False
     identities: Sequence[Identity] = ()
-    steps: Sequence[Step] = ()
+    steps: Sequence[TimelineStep] = ()
     reports: Sequence[TaskReport] = ()
     legends: Legends = field(default_factory=dict)
 
@@ -98,14 +98,16 @@ class Request:
         return next(filter(None, said), None)
 
 
-def incomplete(known: Mapping[str, Category], request: Request, texts: Texts) -> Mapping[str, list[str]]:
+def incomplete(known: Mapping[str, SurveyedCategory], request: ReportRequest, texts: Texts) -> Mapping[str, list[str]]:
     """Returns the columns without an explanation and the categories that the policy does not describe."""
     columns = [f"{category}.{name}" for category, name, meaning in meanings(known, request, texts) if meaning is None]
     strange = [name for name in sorted(known) if request.policy.category(name) is None]
     return {key: names for key, names in (("unexplained", columns), ("undeclared", strange)) if names}
 
 
-def meanings(known: Mapping[str, Category], request: Request, texts: Texts) -> Iterator[tuple[str, str, str | None]]:
+def meanings(
+    known: Mapping[str, SurveyedCategory], request: ReportRequest, texts: Texts
+) -> Iterator[tuple[str, str, str | None]]:
     """Yields each category and column that is shown with its meaning; None if there is none."""
     for category, found in sorted(known.items()):
         for name in found.fields:

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from services.export.report.request import LISTS
 from services.export.report.words import ReportWords
-from services.export.survey import Category, lasting
+from services.export.survey import SurveyedCategory, lasting
 from shared.domain.policy import AtCeiling, Ceiling, Period, Policy, Rule
 
 
@@ -45,7 +45,7 @@ class Person:
     undated: Collection[str]
 
     @classmethod
-    def of(cls, country: str | None, known: Iterable[Category]) -> "Person":
+    def of(cls, country: str | None, known: Iterable[SurveyedCategory]) -> "Person":
         """Combines the states and anchors of all categories; a state in one system may keep data in others."""
         states: dict[str, bool | None] = {}
         anchors: dict[str, tuple[str, str]] = {}
@@ -61,7 +61,7 @@ class Person:
         return cls(country, states, anchors, undated)
 
 
-def periods_of(policy: Policy, held_as: str, held: Category, person: Person, today: date) -> Iterator[Kept]:
+def periods_of(policy: Policy, held_as: str, held: SurveyedCategory, person: Person, today: date) -> Iterator[Kept]:
     """Every period that holds for what systems call so: ceilings first; a law's own where the person lives only.
 
     An unsigned rule has no effect and is left out (REQ-R2), and so is a state that does not last.
@@ -95,7 +95,9 @@ def _ceilings(policy: Policy, held_as: str, person: Person) -> Mapping[str, Ceil
     return {name: each for name, each in ceilings.items() if each.jurisdiction in {None, person.country}}
 
 
-def _kept(policy: Policy, name: str, rule: Rule | Ceiling, held: Category, person: Person, *, keeps: bool) -> Kept:
+def _kept(
+    policy: Policy, name: str, rule: Rule | Ceiling, held: SurveyedCategory, person: Person, *, keeps: bool
+) -> Kept:
     """Returns one period; a record without an anchor counts as what it belongs to, such as a message as its ticket."""
     anchor = rule.anchor or ""
     moments = held.anchors.get(anchor) or person.anchors.get(anchor)
@@ -120,7 +122,7 @@ class Periods:
     today: date
     words: ReportWords
 
-    def of(self, name: str, held: Category) -> Iterator[tuple[str, str]]:
+    def of(self, name: str, held: SurveyedCategory) -> Iterator[tuple[str, str]]:
         """Yields how long a category is kept, and what that means for these rows; at least one line.
 
         What an erasure has left is kept as the answer to it says, by the rules whose days the rows tell.

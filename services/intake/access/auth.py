@@ -34,7 +34,7 @@ HOLDER = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 """A reference to an account of a person or of a machine; it goes into the evidence, so it is no name and no address."""
 _TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS = 10.0
-_CACHED = 10_000
+_CACHE_SIZE = 10_000
 """Key ids in the cache, at most: most of them may be made up."""
 _GRANT = ("max_level", "rights", "powers", "per_minute", "tenant")
 _KEYS = f"""
@@ -47,8 +47,8 @@ WHERE key_id = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires
 class Caller:
     """The channel or person who calls, and what they may do.
 
-    ``channel``: what it has in common with the keys that replace it; ``grant``: what it may state and do. ``follows``:
-    the request that a session of the portal has proved.
+    ``channel``: what it has in common with the keys that replace it; ``grant``: what it may state and do.
+    ``proved_request``: the request that a session of the portal has proved.
     """
 
     key_id: str
@@ -56,7 +56,7 @@ class Caller:
     channel: str
     holder: str
     grant: Grant
-    follows: UUID | None = None
+    proved_request: UUID | None = None
 
     @property
     def actor(self) -> str:
@@ -70,7 +70,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _CachedKey:
     """A cached row of the table; without a hash there is no such key."""
 
     until: float
@@ -88,8 +88,8 @@ class ApiKeys:
     def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
-        self._cache: dict[str, _Known] = {}
-        self._asked: dict[str, asyncio.Future[_Known]] = {}
+        self._cache: dict[str, _CachedKey] = {}
+        self._asked: dict[str, asyncio.Future[_CachedKey]] = {}
         self._asking: asyncio.Task[None] | None = None
 
     async def caller(self, token: str | None) -> Caller:
@@ -106,7 +106,7 @@ class ApiKeys:
             raise Unauthorised("the API key is unknown, was revoked or has expired")
         return known.caller
 
-    async def _ask(self, key_id: str) -> _Known:
+    async def _ask(self, key_id: str) -> _CachedKey:
         answer = self._asked.get(key_id)
         if answer is None:
             answer = self._asked[key_id] = asyncio.get_running_loop().create_future()
@@ -120,7 +120,7 @@ class ApiKeys:
             try:
                 rows = await self._pool.fetch(_KEYS, [*asked], self._clock.now())
                 until = asyncio.get_running_loop().time() + _CACHE_SECONDS
-                found = {row[0]: _Known(until, row[1], _caller(row)) for row in rows}
+                found = {row[0]: _CachedKey(until, row[1], _caller(row)) for row in rows}
             except Exception as error:  # noqa: BLE001  # everybody who waits must hear of it
                 for answer in asked.values():
                     answer.set_exception(error)
@@ -128,19 +128,19 @@ class ApiKeys:
                 continue
             for key_id, answer in asked.items():
                 self._cache.pop(key_id, None)
-                self._cache[key_id] = known = found.get(key_id) or _Known(until)
+                self._cache[key_id] = known = found.get(key_id) or _CachedKey(until)
                 answer.set_result(known)
-            while len(self._cache) > _CACHED:
+            while len(self._cache) > _CACHE_SIZE:
                 del self._cache[next(iter(self._cache))]
 
 
-def portal(follows: UUID | None = None) -> Caller:
+def portal_caller(follows: UUID | None = None) -> Caller:
     """Returns the portal as a channel of its own; ``follows``: the request that a session has shown to be theirs."""
     grant = Grant.of("L2", Power.SUBMIT, Power.FETCH)
     return Caller(PORTAL, "channel", PORTAL, PORTAL, grant, follows)
 
 
-def signed_in(holder: str, grant: Grant) -> Caller:
+def staff_caller(holder: str, grant: Grant) -> Caller:
     """Returns a signed-in member of the privacy team; ``grant``: what their roles allow."""
     key_id = PERSON + holder
     return Caller(key_id, "privacy", key_id, holder, grant)
@@ -233,10 +233,10 @@ def actor_of(key_id: str) -> str:
     return key_id if key_id == PORTAL or key_id.startswith(PERSON) else f"key:{key_id}"
 
 
-def of_person(holder: str) -> UUID:
+def staff_evidence_id(holder: str) -> UUID:
     """Returns the id under which the evidence records acts of a member of staff about no request."""
     return uuid5(NAMESPACE_URL, f"urn:dsr:person:{holder}")
 
 
-LOOKS: Final = (".read", ".viewed", ".printed", ".fetched", ".exported")
+READ_ACTIONS: Final = (".read", ".viewed", ".printed", ".fetched", ".exported")
 """Ends of actions that only look. A person who did no more has handled nothing."""

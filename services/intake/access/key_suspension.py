@@ -52,7 +52,7 @@ class SuspendedKey(BaseModel):
     waiting: int = Field(description="erasures that wait")
 
 
-async def count(tx: UnitOfWork, key_ids: Iterable[str], allowed: int) -> set[str]:
+async def count_erasures(tx: UnitOfWork, key_ids: Iterable[str], allowed: int) -> set[str]:
     """Counts an erasure for each time that a key occurs; returns the keys that are suspended now."""
     asked = Counter(key_ids)
     if not asked:
@@ -63,12 +63,12 @@ async def count(tx: UnitOfWork, key_ids: Iterable[str], allowed: int) -> set[str
 
 
 async def is_suspended(connection: Connection, key_id: str) -> bool:
-    """Whether the erasures of that key wait."""
+    """Whether an API key is suspended."""
     return await connection.fetchval("SELECT true FROM suspended_key WHERE key_id = $1", key_id) is not None
 
 
-def begins_an_erasure(transition: Transition) -> bool:
-    """Whether the work on an erasure begins once this is published."""
+def starts_erasure(transition: Transition) -> bool:
+    """Whether a transition starts the work on an erasure."""
     return transition.request.right is Right.ERASURE and any(
         isinstance(e, RequestVerified) for e in transition.published
     )
@@ -82,7 +82,7 @@ def pause(transition: Transition) -> Transition:
     return replace(transition, published=tuple(published)).then(transition.request.pause())
 
 
-async def read(connection: Connection) -> list[SuspendedKey]:
+async def read_suspended(connection: Connection) -> list[SuspendedKey]:
     """Returns every suspended key."""
     return [SuspendedKey(**row) for row in await connection.fetch(f"{_LIST} ORDER BY suspended_at")]
 

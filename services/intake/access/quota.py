@@ -7,11 +7,11 @@ from starlette.types import Scope
 
 from services.intake.core.errors import Overloaded, TooManyCalls
 
-_KNOWN = 10_000
+_MAX_CALLERS = 10_000
 """Callers whose rate is remembered at a time."""
 
 
-class Rate:
+class RateLimiter:
     """Limits the calls a second of each caller, with a burst (generic cell rate algorithm)."""
 
     def __init__(self, per_second: float, burst_seconds: float) -> None:
@@ -37,52 +37,52 @@ class Rate:
     def count(self, who: str, seconds: float) -> None:
         """Counts a call of so many seconds."""
         until = max(self._until.get(who, 0.0), asyncio.get_running_loop().time())
-        if who not in self._until and len(self._until) >= _KNOWN:
+        if who not in self._until and len(self._until) >= _MAX_CALLERS:
             del self._until[next(iter(self._until))]
         self._until[who] = until + (seconds or self._each)
 
 
-class Quota:
-    """Limits what is held at a time; one caller takes at most half."""
+class SharedQuota:
+    """Limits the amount in use by all callers together; one caller gets at most half."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._total = 0
         self._held: dict[str, int] = {}
 
-    def take(self, who: str, amount: int) -> None:
-        """Holds more; raises ``TooManyCalls``, ``Overloaded``."""
-        held = self._held.get(who, 0) + amount
-        if held > self._most // 2:
+    def acquire(self, who: str, amount: int) -> None:
+        """Reserves an amount; raises ``TooManyCalls``, ``Overloaded``."""
+        amount_held = self._held.get(who, 0) + amount
+        if amount_held > self._most // 2:
             raise TooManyCalls("too much that you sent is still under way; send it again when it is answered")
         if self._total + amount > self._most:
             raise Overloaded("too much is under way; nothing was stored, send it again")
         self._total += amount
-        self._held[who] = held
+        self._held[who] = amount_held
 
-    def give(self, who: str, amount: int) -> None:
-        """Holds less."""
+    def release(self, who: str, amount: int) -> None:
+        """Returns a reserved amount."""
         self._total -= amount
-        left = self._held.pop(who, 0) - amount
-        if left:
-            self._held[who] = left
+        remaining = self._held.pop(who, 0) - amount
+        if remaining:
+            self._held[who] = remaining
 
 
-_LONGEST = 64
+_MAX_ADDRESS = 64
 
 
-def address_of(scope: Scope, forwarded: str, proxies: int) -> str:
-    """The address of who calls; ``forwarded``: what ``X-Forwarded-For`` says, of which ours wrote the last ones.
+def client_address(scope: Scope, forwarded: str, proxies: int) -> str:
+    """Returns the client address for rate limits, behind ``proxies`` trusted proxies.
 
-    Of IPv6 it is the network (/64) that one customer of a provider is given: they may take any address within it.
+    ``forwarded``: the header ``X-Forwarded-For``. An IPv6 address counts as its /64 network, which one client has.
     """
     seen = [each.strip() for each in forwarded.split(",") if each.strip()]
     if proxies and len(seen) >= proxies:
-        return _of_one_customer(seen[-proxies][:_LONGEST])
-    return _of_one_customer(str((scope.get("client") or ("",))[0]))
+        return _network_of(seen[-proxies][:_MAX_ADDRESS])
+    return _network_of(str((scope.get("client") or ("",))[0]))
 
 
-def _of_one_customer(address: str) -> str:
+def _network_of(address: str) -> str:
     try:
         known = ipaddress.ip_address(address)
     except ValueError:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, JsonValue
 
 from services.intake.access.auth import Caller
 from services.intake.actions.bodies import Nothing
-from services.intake.actions.deciding import Deciding
-from services.intake.letters import correspondence
+from services.intake.actions.use_cases import UseCases
+from services.intake.letters import sealed_letters
 from services.intake.request.aggregate import Request, Transition
 from services.intake.store.repository import Requests
 from shared.messaging.unit_of_work import UnitOfWork
@@ -26,15 +26,15 @@ Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The thing that an action is about, locked until the unit of work ends, and the caller.
+class ActionContext:
+    """The context of an action: the unit of work, the caller, and the resource, locked until the unit of work ends.
 
-    ``row``: the locked requests, or the row of another kind. ``version``: for ``If-Match``. ``first``: who has proposed
-    what is approved now. ``sealed_under``: whose key the words of a proposal are sealed under.
+    ``row``: the locked requests, or the row of another kind. ``version``: for ``If-Match``. ``first``: the holder who
+    proposed what is approved now. ``sealed_under``: the vault record whose key seals a proposal.
     """
 
     tx: UnitOfWork
-    means: Deciding
+    use_cases: UseCases
     caller: Caller
     key: str
     row: Any
@@ -49,12 +49,12 @@ class Held:
         return requests[UUID(self.key)]
 
 
-async def no_facts(_: Held) -> Pairs:
+async def no_facts(_: ActionContext) -> Pairs:
     """Returns no facts to read first."""
     return ()
 
 
-async def _nothing(_: Held) -> Transition | None:
+async def _nothing(_: ActionContext) -> Transition | None:
     return None
 
 
@@ -66,9 +66,9 @@ class Text(NamedTuple):
 
 
 TEXTS: Final = {
-    f"{kind}/{name}": Text(**said)
+    f"{kind}/{name}": Text(**body)
     for kind, actions in tomllib.loads(Path(__file__).with_name("texts.toml").read_text("utf-8")).items()
-    for name, said in actions.items()
+    for name, body in actions.items()
 }
 
 
@@ -88,21 +88,21 @@ class Action:
     """
 
     of: str
-    apply: Callable[[Held, Any], Transition | Awaitable[Transition | None] | None]
-    may: Callable[[Held], bool | Awaitable[bool]]
+    apply: Callable[[ActionContext, Any], Transition | Awaitable[Transition | None] | None]
+    may: Callable[[ActionContext], bool | Awaitable[bool]]
     body: type[BaseModel] = Nothing
     power: Power = "handle"
     channel: bool = False
-    second: Callable[[Held, Any], bool] = lambda _, __: False
-    about: Callable[[Held, Any], str | Awaitable[str]] = lambda held, _: f"{held.request.state}"
+    second: Callable[[ActionContext, Any], bool] = lambda _, __: False
+    about: Callable[[ActionContext, Any], str | Awaitable[str]] = lambda context, _: f"{context.request.state}"
     target: Sequence[str] = ()
     shows: Sequence[str] = ()
-    choices: Mapping[str, Callable[[Held], Options | Awaitable[Options]]] = field(default_factory=dict)
-    reads: Callable[[Held], Awaitable[Pairs]] = no_facts
-    known: Callable[[Held], BaseModel | None] = lambda _: None
-    effects: Callable[[Held], Sequence[str]] = lambda _: ()
+    choices: Mapping[str, Callable[[ActionContext], Options | Awaitable[Options]]] = field(default_factory=dict)
+    reads: Callable[[ActionContext], Awaitable[Pairs]] = no_facts
+    known: Callable[[ActionContext], BaseModel | None] = lambda _: None
+    effects: Callable[[ActionContext], Sequence[str]] = lambda _: ()
     proposed: str = "approval.proposed"
-    meanwhile: Callable[[Held], Awaitable[Transition | None]] = _nothing
+    meanwhile: Callable[[ActionContext], Awaitable[Transition | None]] = _nothing
     final: bool = False
     offered: bool = True
 
@@ -127,32 +127,34 @@ class Action:
         """Returns the power that an approver needs."""
         return "release" if self.power == "release" else "approve"
 
-    def does(self, held: Held) -> list[str]:
+    def does(self, context: ActionContext) -> list[str]:
         """Returns what it will do about that thing."""
-        return [*(each.format(row=held.row) for each in TEXTS[self.of].effects), *self.effects(held)]
+        return [*(each.format(row=context.row) for each in TEXTS[self.of].effects), *self.effects(context)]
 
     def target_of(self, body: BaseModel) -> str:
         """Returns which of several open proposals a body belongs to."""
         return " ".join(str(getattr(body, name)) for name in self.target)
 
 
-def by_two(_: Held, __: BaseModel) -> bool:
+def always_two(_: ActionContext, __: BaseModel) -> bool:
     """Always asks for a second person."""
     return True
 
 
-def plain(*values: str) -> Options:
+def plain_options(*values: str) -> Options:
     """Labels codes with plain words."""
     return [(value, value.replace("_", " ")) for value in values]
 
 
-async def noted(held: Held, name: str, words: str | None) -> dict[str, JsonValue]:
+async def seal_note(context: ActionContext, name: str, words: str | None) -> dict[str, JsonValue]:
     """Seals a note of the privacy team with the letters of the request; returns where, for the evidence."""
     if not words:
         return {}
-    return {"note": str(await correspondence.seal(held.tx, held.request, "explanation", name, words.encode()))}
+    return {
+        "note": str(await sealed_letters.seal_text(context.tx, context.request, "explanation", name, words.encode()))
+    }
 
 
-async def settled(value: T | Awaitable[T]) -> T:
+async def await_if_needed(value: T | Awaitable[T]) -> T:
     """Returns the value once it is there."""
     return await value if isawaitable(value) else value

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from services.intake.actions import approvals
-from services.intake.actions.action import Action, Held, Options, by_two, plain
+from services.intake.actions.action import Action, ActionContext, Options, always_two, plain_options
 from services.intake.actions.bodies import Answer, Balancing, EndedPart, Nothing
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
@@ -38,15 +38,15 @@ async def words(tx: UnitOfWork, request: Request) -> dict[str, LetterField]:
     return _words(tx, request, _ANSWERS[found[0]], Answer.model_validate_json(content)) if found and content else {}
 
 
-def _words(tx: UnitOfWork, request: Request, decision: Proposed, said: Answer) -> dict[str, LetterField]:
+def _words(tx: UnitOfWork, request: Request, decision: Proposed, body: Answer) -> dict[str, LetterField]:
     # A reason that has left the policy meanwhile is still the one that two people gave.
-    reason, by = Term(f"reason.{decision}", said.reason), article(said.article)
+    reason, by = Term(f"reason.{decision}", body.reason), article(body.article)
     law = say("letter.law", article=by)
-    if said.article in _OWED:
+    if body.article in _OWED:
         law = say("letter.owed")
         if request.due_on >= tx.now.date():
             law = say("letter.owed_by", day=request.due_on)
-    return {"reason": reason, "article": by, "law": law, "explanation": said.explanation}
+    return {"reason": reason, "article": by, "law": law, "explanation": body.explanation}
 
 
 async def forget(tx: UnitOfWork, request: Request) -> None:
@@ -54,111 +54,116 @@ async def forget(tx: UnitOfWork, request: Request) -> None:
     await approvals.forget(tx, request.request_id, *_ANSWERS)
 
 
-def _answering(decision: Answering) -> Callable[[Held, Answer], Awaitable[Transition]]:
-    async def answer(held: Held, said: Answer) -> Transition:
+def _answering(decision: Answering) -> Callable[[ActionContext, Answer], Awaitable[Transition]]:
+    async def answer(context: ActionContext, body: Answer) -> Transition:
         """Answers it so as soon as it is known what is done; raises ``BadRequest`` for a reason that does not hold."""
-        request = held.request
+        request = context.request
         request.must_not_wait_for_weighing()
         request.must_allow_to(decision)
-        owed = held.means.reasons.judged(decision, said.reason, said.article, request.right).owed
-        return request.decide(decision, said.reason, said.article, held.first or "", held.tx.now, owed=owed)
+        owed = context.use_cases.reasons.judged(decision, body.reason, body.article, request.right).owed
+        return request.decide(decision, body.reason, body.article, context.first or "", context.tx.now, owed=owed)
 
     return answer
 
 
-async def _end_part(held: Held, said: EndedPart) -> Transition:
-    request = held.request
+async def _end_part(context: ActionContext, body: EndedPart) -> Transition:
+    request = context.request
     request.must_not_wait_for_weighing()
-    request.out_of_reach(said.system)
-    held.means.reasons.judged("end_part", said.reason, said.article, request.right)
-    words = _words(held.tx, request, "end_part", said)
-    return request.end_part(said.system, said.reason, said.article, held.first or "", words)
+    request.out_of_reach(body.system)
+    context.use_cases.reasons.judged("end_part", body.reason, body.article, request.right)
+    words = _words(context.tx, request, "end_part", body)
+    return request.end_part(body.system, body.reason, body.article, context.first or "", words)
 
 
-async def _weigh(held: Held, said: Balancing) -> Transition:
-    if not held.request.is_weighed:
+async def _weigh(context: ActionContext, body: Balancing) -> Transition:
+    if not context.request.is_weighed:
         raise IllegalTransition("only an objection to what is done for legitimate interests is weighed")
-    return held.request.weigh(said.finding, said.explanation, held.first or "", held.tx.now)
+    return context.request.weigh(body.finding, body.explanation, context.first or "", context.tx.now)
 
 
-async def _retry(held: Held, _: Nothing) -> Transition:
-    held.request.must_not_wait_for_weighing()
-    held.request.must_have_begun()
-    return held.request.retry()
+async def _retry(context: ActionContext, _: Nothing) -> Transition:
+    context.request.must_not_wait_for_weighing()
+    context.request.must_have_begun()
+    return context.request.retry()
 
 
-async def _awaited(held: Held) -> list[str]:
-    request_id = held.request.request_id
-    awaits = (await other_requests.awaited_by(held.tx.connection, [request_id])).get(request_id, [])
+async def _awaited(context: ActionContext) -> list[str]:
+    request_id = context.request.request_id
+    awaits = (await other_requests.waits_of(context.tx.connection, [request_id])).get(request_id, [])
     return sorted(map(str, awaits))
 
 
-async def _waits_for(held: Held, _: Nothing) -> str:
+async def _waits_for(context: ActionContext, _: Nothing) -> str:
     """Names the requests that it waits for: another one voids the approval."""
-    return " ".join([str(held.request.postponed), *await _awaited(held)])
+    return " ".join([str(context.request.postponed), *await _awaited(context)])
 
 
-async def _override(held: Held, _: Nothing) -> Transition:
-    if held.request.opposed:
+async def _override(context: ActionContext, _: Nothing) -> Transition:
+    if context.request.opposed:
         raise IllegalTransition("the person has had data restricted: lift or withdraw the restriction first")
-    return held.request.begin("decided")
+    return context.request.begin("decided")
 
 
-async def _withdraw(held: Held, _: Nothing) -> Transition:
+async def _withdraw(context: ActionContext, _: Nothing) -> Transition:
     """Closes it; the letter says what had been done already."""
-    known = {task.task_id: task for task in held.request.tasks or ()}
-    for (detail,) in await held.tx.connection.fetch(_CONCLUDED, held.request.request_id):
+    known = {task.task_id: task for task in context.request.tasks or ()}
+    for (detail,) in await context.tx.connection.fetch(_CONCLUDED, context.request.request_id):
         content = orjson.loads(detail)
         if (content.get("outcome") or content.get("changed")) and content["operation"] in ANSWERING:
             report = TaskReport.model_validate({"outcome": None, **content})
             known[report.task_id] = report
-    return replace(held.request, tasks=tuple(known.values()) or held.request.tasks).withdraw(held.tx.now)
+    return replace(context.request, tasks=tuple(known.values()) or context.request.tasks).withdraw(context.tx.now)
 
 
-def read_as(held: Held, fact: Fact) -> str:
+def read_as(context: ActionContext, fact: Fact) -> str:
     """Returns a fact as a member of staff reads it."""
-    zone = held.tx.policy.controller.zone
-    return held.means.letters.words(fact, Reader(ENGLISH, zone, None))
+    zone = context.tx.policy.controller.zone
+    return context.use_cases.letters.words(fact, Reader(ENGLISH, zone, None))
 
 
-def _reasons(decision: Proposed, held: Held) -> Options:
+def _reasons(decision: Proposed, context: ActionContext) -> Options:
     """Yields the policy's reasons for this right, with the articles by which each holds."""
-    known = held.means.reasons.of(decision).items()
-    mine = [(code, each) for code, each in known if held.request.right in each.rights]
+    known = context.use_cases.reasons.of(decision).items()
+    mine = [(code, each) for code, each in known if context.request.right in each.rights]
     return [
-        (code, f"{read_as(held, Term(f'reason.{decision}', code))} (Art. {', '.join(each.articles)})")
+        (code, f"{read_as(context, Term(f'reason.{decision}', code))} (Art. {', '.join(each.articles)})")
         for code, each in mine
     ]
 
 
-def _articles(decision: Proposed, held: Held) -> Options:
-    known = held.means.reasons.of(decision).values()
-    mine = sorted({by for each in known if held.request.right in each.rights for by in each.articles})
+def _articles(decision: Proposed, context: ActionContext) -> Options:
+    known = context.use_cases.reasons.of(decision).values()
+    mine = sorted({by for each in known if context.request.right in each.rights for by in each.articles})
     return [(each, f"Art. {each}") for each in mine]
 
 
-def _retired(held: Held) -> Options:
-    return plain(*sorted({task.system for task in held.request.tasks or () if task.failure == "system_retired"}))
+def _retired(context: ActionContext) -> Options:
+    return plain_options(
+        *sorted({task.system for task in context.request.tasks or () if task.failure == "system_retired"})
+    )
 
 
-def _may_decide(held: Held) -> bool:
-    return held.request.allows("decide") and held.request.role != "processor"
+def _may_decide(context: ActionContext) -> bool:
+    return context.request.allows("decide") and context.request.role != "processor"
 
 
-def _may_retry(held: Held) -> bool:
-    request = held.request
+def _may_retry(context: ActionContext) -> bool:
+    request = context.request
     missing = request.unsearched or any(map(deferrals.is_undone, request.tasks or ()))
     return missing and not request.postponed and (request.allows("retry") or request.may_be_done_later)
 
 
 def _answer(
-    decision: Proposed, apply: Callable[[Held, Any], Awaitable[Transition]], may: Callable[[Held], bool], **more: Any
+    decision: Proposed,
+    apply: Callable[[ActionContext, Any], Awaitable[Transition]],
+    may: Callable[[ActionContext], bool],
+    **more: Any,
 ) -> Action:
     """Returns an action that answers a request, or a part of it, for a reason of the policy."""
     fields: dict[str, Any] = {"body": Answer, "shows": ("reason", "article"), **more}
     choices = {"reason": partial(_reasons, decision), "article": partial(_articles, decision)}
     fields["choices"] = {**choices, **fields.get("choices", {})}
-    always: dict[str, Any] = {"second": by_two, "proposed": "decision.proposed", "final": True}
+    always: dict[str, Any] = {"second": always_two, "proposed": "decision.proposed", "final": True}
     return Action(f"requests/{decision.replace('_', '-')}", apply, may, **always, **fields)
 
 
@@ -168,7 +173,7 @@ ACTIONS: Final[Sequence[Action]] = (
     _answer(
         "end_part",
         _end_part,
-        lambda held: bool(_retired(held)),
+        lambda context: bool(_retired(context)),
         body=EndedPart,
         choices={"system": _retired},
         shows=("system", "reason", "article"),
@@ -177,9 +182,9 @@ ACTIONS: Final[Sequence[Action]] = (
     Action(
         "requests/weigh",
         _weigh,
-        lambda held: held.request.is_weighed and held.request.state is State.AWAITING_DECISION,
+        lambda context: context.request.is_weighed and context.request.state is State.AWAITING_DECISION,
         Balancing,
-        second=by_two,
+        second=always_two,
         shows=("finding",),
         proposed="objection.finding_proposed",
         final=True,
@@ -188,11 +193,13 @@ ACTIONS: Final[Sequence[Action]] = (
     Action(
         "requests/override-wait",
         _override,
-        lambda held: held.request.postponed and not held.request.opposed,
-        second=by_two,
+        lambda context: context.request.postponed and not context.request.opposed,
+        second=always_two,
         about=_waits_for,
         proposed="erasure.begin_proposed",
         final=True,
     ),
-    Action("requests/withdraw", _withdraw, lambda held: held.request.allows("withdraw"), channel=True, final=True),
+    Action(
+        "requests/withdraw", _withdraw, lambda context: context.request.allows("withdraw"), channel=True, final=True
+    ),
 )

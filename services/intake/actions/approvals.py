@@ -8,7 +8,7 @@ import asyncpg
 from pydantic import BaseModel, Field, JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake.actions.action import Action, Held, settled
+from services.intake.actions.action import Action, ActionContext, await_if_needed
 from services.intake.core.errors import NotFound, NotReady, PreconditionFailed, SamePerson
 from services.intake.core.schemas import Instant
 from shared.domain.errors import Shredded
@@ -87,36 +87,36 @@ async def waiting(
     return [_approval(row) for row in await connection.fetch(_LIST, kind, subject, after, limit)]
 
 
-async def same(held: Held, kind: str, action: Action, said: BaseModel) -> Proposal | None:
+async def find_same(context: ActionContext, kind: str, action: Action, body: BaseModel) -> Proposal | None:
     """Returns the open proposal with the same body; another one of the same target is replaced."""
-    known = (kind, held.key, action.name, action.target_of(said))
-    row = await held.tx.connection.fetchrow(_OF_ONE, *known)
+    known = (kind, context.key, action.name, action.target_of(body))
+    row = await context.tx.connection.fetchrow(_OF_ONE, *known)
     if row is None:
         return None
     found = _approval(row)
-    if await is_void(held, action, found) or await body_of(held.tx, action, found) != said:
-        await held.tx.connection.execute(_REPLACE, *known)
+    if await is_void(context, action, found) or await body_of(context.tx, action, found) != body:
+        await context.tx.connection.execute(_REPLACE, *known)
         return None
     return found
 
 
-async def propose(held: Held, kind: str, action: Action, said: BaseModel) -> Proposal:
+async def propose(context: ActionContext, kind: str, action: Action, body: BaseModel) -> Proposal:
     """Keeps a proposal; its words are sealed."""
     place = None
-    if held.sealed_under and type(said).model_fields:
-        content = said.model_dump_json().encode()
-        sealing = Sealing(held.sealed_under, "explanation", action.name, content, uuid7())
-        await held.tx.vault.seal(held.tx.connection, [sealing], held.tx.now)
+    if context.sealed_under and type(body).model_fields:
+        content = body.model_dump_json().encode()
+        sealing = Sealing(context.sealed_under, "explanation", action.name, content, uuid7())
+        await context.tx.vault.seal(context.tx.connection, [sealing], context.tx.now)
         place = sealing.sealed_id
-    shown = {name: value for name, value in said.model_dump(mode="json").items() if name in action.shows}
-    request_id = UUID(held.key) if kind == REQUESTS else None
-    approval_id, about = uuid7(), await settled(action.about(held, said))
-    await held.tx.connection.execute(
+    shown = {name: value for name, value in body.model_dump(mode="json").items() if name in action.shows}
+    request_id = UUID(context.key) if kind == REQUESTS else None
+    approval_id, about = uuid7(), await await_if_needed(action.about(context, body))
+    await context.tx.connection.execute(
         _PROPOSE,
-        *(approval_id, kind, held.key, request_id, action.name, action.target_of(said), about),
-        *(shown, place, held.caller.holder, held.tx.now),
+        *(approval_id, kind, context.key, request_id, action.name, action.target_of(body), about),
+        *(shown, place, context.caller.holder, context.tx.now),
     )
-    return await read(held.tx.connection, approval_id)
+    return await read(context.tx.connection, approval_id)
 
 
 async def body_of(tx: UnitOfWork, action: Action, found: Proposal) -> BaseModel:
@@ -129,14 +129,14 @@ async def body_of(tx: UnitOfWork, action: Action, found: Proposal) -> BaseModel:
     return action.body.model_validate_json(content)
 
 
-async def is_void(held: Held, action: Action, found: Proposal) -> bool:
+async def is_void(context: ActionContext, action: Action, found: Proposal) -> bool:
     """Whether what the proposal was about has changed since."""
-    return await settled(action.about(held, await body_of(held.tx, action, found))) != found.about
+    return await await_if_needed(action.about(context, await body_of(context.tx, action, found))) != found.about
 
 
-async def must_stand(held: Held, action: Action, found: Proposal) -> None:
+async def require_unchanged(context: ActionContext, action: Action, found: Proposal) -> None:
     """Raises ``PreconditionFailed`` where what the proposal was about has changed since."""
-    if await is_void(held, action, found):
+    if await is_void(context, action, found):
         raise PreconditionFailed("what this was proposed for has changed since: nothing was done; propose it again")
 
 

@@ -4,30 +4,30 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from services.intake.actions.action import Action, Held, Options, Pairs
+from services.intake.actions.action import Action, ActionContext, Options, Pairs
 from services.intake.actions.stopped import of_row
-from services.intake.delivery import handling
-from services.intake.delivery.handling import AnotherWay, GivenUp
-from services.intake.letters import delivery
+from services.intake.delivery import manual
+from services.intake.delivery.manual import AnotherWay, GivenUp
+from services.intake.letters import delivery_queue
 from services.intake.mail import inbox
 from services.intake.mail.use_cases import Dismissed
 from services.intake.recipients import digests
 from services.intake.recipients.digests import RecipientReply
 from services.intake.store import repository
-from services.intake.submission.entered import Entered
+from services.intake.submission.manual_entry import Entered
 
 
-def _for_a_person(held: Held) -> bool:
-    return bool(held.row.state == "needs_attention")
+def _needs_attention(context: ActionContext) -> bool:
+    return bool(context.row.state == "needs_attention")
 
 
-def _ways(held: Held) -> Options:
-    on_paper = [] if held.row.kind in delivery.BY_ADDRESS else [("post", "on paper")]
+def _ways(context: ActionContext) -> Options:
+    on_paper = [] if context.row.kind in delivery_queue.OWN_ADDRESS else [("post", "on paper")]
     return [("email", "by e-mail"), *on_paper]
 
 
-def _where_it_goes(held: Held) -> Sequence[str]:
-    if held.row.kind in delivery.BY_ADDRESS:
+def _address_fact(context: ActionContext) -> Sequence[str]:
+    if context.row.kind in delivery_queue.OWN_ADDRESS:
         return ["It goes once more to the address that it was written for, and nowhere else."]
     return [
         "By e-mail it goes once more, to an address that is proved; on paper to the address of record.",
@@ -35,79 +35,81 @@ def _where_it_goes(held: Held) -> Sequence[str]:
     ]
 
 
-def _ends(held: Held) -> Sequence[str]:
-    awaited = {str(each["what"]) for each in held.row.awaited}
-    means = ["It is not delivered any more; what was tried stays on record."]
+def _ends(context: ActionContext) -> Sequence[str]:
+    awaited = {str(each["what"]) for each in context.row.awaited}
+    use_cases = ["It is not delivered any more; what was tried stays on record."]
     if "answer" in awaited:
-        means.append("The answer counts as given from now on.")
+        use_cases.append("The answer counts as given from now on.")
     if "question" in awaited:
-        means.append("You can ask again who they are; what they mean stays open until an answer is entered.")
+        use_cases.append("You can ask again who they are; what they mean stays open until an answer is entered.")
     if "lift" in awaited:
-        means.append("The restriction that it was to lift stays, since the person was not informed (Art. 18(3)).")
-    return means
+        use_cases.append("The restriction that it was to lift stays, since the person was not informed (Art. 18(3)).")
+    return use_cases
 
 
-async def _of_letter(held: Held) -> Pairs:
-    letter = held.row
-    other = letter.kind in delivery.TO_STRANGERS
+async def _of_letter(context: ActionContext) -> Pairs:
+    letter = context.row
+    other = letter.kind in delivery_queue.TO_THIRD_PARTIES
     facts = [("For", "another person, named in the letter" if other else "the requester"), ("Way", letter.way)]
-    means = " ".join(delivery.why(letter.state, letter.awaited))
-    return [*facts, *([("Until it is delivered", means)] if means else [])]
+    use_cases = " ".join(delivery_queue.pending_effects(letter.state, letter.awaited))
+    return [*facts, *([("Until it is delivered", use_cases)] if use_cases else [])]
 
 
-async def _became(held: Held) -> Sequence[UUID]:
-    if held.row.state != "confirmed":
+async def _resulting_requests(context: ActionContext) -> Sequence[UUID]:
+    if context.row.state != "confirmed":
         return ()
-    request = await repository.read(held.tx.connection, held.row.request_id)
+    request = await repository.read(context.tx.connection, context.row.request_id)
     case_id = request.case_id if request else None
-    together = await repository.read_case(held.tx.connection, case_id) if case_id else []
-    return [each.request_id for each in together] or [held.row.request_id]
+    together = await repository.read_case(context.tx.connection, case_id) if case_id else []
+    return [each.request_id for each in together] or [context.row.request_id]
 
 
-def _is_open(held: Held) -> bool:
-    return held.row.state in {"proposed", "reply"}
+def _is_open(context: ActionContext) -> bool:
+    return context.row.state in {"proposed", "reply"}
 
 
 LETTERS: Final = of_row(
     "letters",
-    lambda tx, key: handling.read(tx.connection, UUID(key)),
+    lambda tx, key: manual.find_delivery(tx.connection, UUID(key)),
     lambda row: str(row.state),
     Action(
         "letters/mark-posted",
-        lambda held, _: handling.posted(held.tx, held.means.letters, held.row, held.caller.actor),
-        lambda held: held.row.way == "post" and held.row.state == "waiting",
+        lambda context, _: manual.mark_posted(context.tx, context.use_cases.letters, context.row, context.caller.actor),
+        lambda context: context.row.way == "post" and context.row.state == "waiting",
         reads=_of_letter,
         final=True,
     ),
     Action(
         "letters/deliver",
-        lambda held, said: handling.deliver(held.tx, held.row, said, held.caller.actor),
-        _for_a_person,
+        lambda context, body: manual.redeliver(context.tx, context.row, body, context.caller.actor),
+        _needs_attention,
         AnotherWay,
-        effects=_where_it_goes,
+        effects=_address_fact,
         choices={"way": _ways},
         reads=_of_letter,
     ),
     Action(
         "letters/give-up",
-        lambda held, said: handling.give_up(held.tx, held.means.letters, held.row, said, held.caller.actor),
-        _for_a_person,
+        lambda context, body: manual.give_up(
+            context.tx, context.use_cases.letters, context.row, body, context.caller.actor
+        ),
+        _needs_attention,
         GivenUp,
         effects=_ends,
         reads=_of_letter,
         final=True,
     ),
-    titled=lambda held: f"Letter: {held.row.kind.replace('_', ' ')}",
+    title_of=lambda context: f"Letter: {context.row.kind.replace('_', ' ')}",
 )
 CONFIRM: Final = Action(
     "mail/confirm",
-    lambda held, said: held.means.mail.confirm(held.tx, held.row.mail_id, said, held.caller),
+    lambda context, body: context.use_cases.mail.confirm(context.tx, context.row.mail_id, body, context.caller),
     _is_open,
     Entered,
 )
 DISMISS: Final = Action(
     "mail/dismiss",
-    lambda held, said: held.means.mail.dismiss(held.tx, held.row.mail_id, said, held.caller),
+    lambda context, body: context.use_cases.mail.dismiss(context.tx, context.row.mail_id, body, context.caller),
     _is_open,
     Dismissed,
     final=True,
@@ -118,8 +120,8 @@ MAIL: Final = of_row(
     lambda row: str(row.state),
     CONFIRM,
     DISMISS,
-    titled=lambda _: "A mail",
-    became=_became,
+    title_of=lambda _: "A mail",
+    resulting_requests=_resulting_requests,
 )
 DIGESTS: Final = of_row(
     "recipient-digests",
@@ -127,10 +129,10 @@ DIGESTS: Final = of_row(
     lambda row: "sent" if row.notified_at else "waiting",
     Action(
         "recipient-digests/record-reply",
-        lambda held, said: digests.record_reply(held.tx, held.row, said.reply, held.caller),
-        lambda held: held.row.notified_at is not None,
+        lambda context, body: digests.record_reply(context.tx, context.row, body.reply, context.caller),
+        lambda context: context.row.notified_at is not None,
         RecipientReply,
     ),
-    titled=lambda held: f"Digest for {held.row.recipient}",
+    title_of=lambda context: f"Digest for {context.row.recipient}",
 )
 KINDS: Final = (LETTERS, MAIL, DIGESTS)

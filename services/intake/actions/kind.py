@@ -1,4 +1,4 @@
-"""Kinds of things about which there are actions, and what can be decided about one now."""
+"""Kinds of resources that have actions, and the actions that are possible now."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.access.auth import Caller
-from services.intake.actions.action import Action, Held, Options, Pairs, settled
-from services.intake.actions.deciding import Deciding
+from services.intake.actions.action import Action, ActionContext, Options, Pairs, await_if_needed
+from services.intake.actions.use_cases import UseCases
 from services.intake.core.errors import NotFound
 from services.intake.request.aggregate import Transition
 from shared.messaging.unit_of_work import UnitOfWork
@@ -19,34 +19,36 @@ from shared.messaging.unit_of_work import UnitOfWork
 class Lock(Protocol):
     """Finds a thing, and locks it for a caller who may act about it; without ``acting`` it is only read."""
 
-    async def __call__(self, means: Deciding, tx: UnitOfWork, key: str, caller: Caller, *, acting: bool) -> Held:
+    async def __call__(
+        self, use_cases: UseCases, tx: UnitOfWork, key: str, caller: Caller, *, acting: bool
+    ) -> ActionContext:
         """The thing; raises ``NotFound`` or ``Forbidden``."""
         ...
 
 
-async def none(_: Held) -> Sequence[UUID]:
+async def no_requests(_: ActionContext) -> Sequence[UUID]:
     """Returns no requests: most things do not become any."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of thing about which there are actions.
+class ResourceKind:
+    """A kind of resource that has actions.
 
-    ``take``: puts into effect what an action returns; returns the thing as it is then. ``stands``: its state in a word.
-    ``recorded``: under which id the evidence has it. ``titled``: how a page names it. ``due``: by when it must be done.
-    ``became``: the requests that it has become. ``channels``: a channel may act, too.
+    ``save``: applies the transition of an action; returns the context afterwards. ``state_of``: the state in a word.
+    ``evidence_id``: the id in the evidence. ``title_of``: the title on a page. ``due``: by when it must be done.
+    ``resulting_requests``: the requests that it became. ``channels``: a channel may act, too.
     """
 
     name: str
     actions: Mapping[str, Action]
     lock: Lock
-    take: Callable[[Held, Transition | None], Awaitable[Held]]
-    stands: Callable[[Held], str]
-    recorded: Callable[[str], UUID] = UUID
-    titled: Callable[[Held], str] = lambda held: held.key
-    due: Callable[[Held], date | datetime | None] = lambda _: None
-    became: Callable[[Held], Awaitable[Sequence[UUID]]] = none
+    save: Callable[[ActionContext, Transition | None], Awaitable[ActionContext]]
+    state_of: Callable[[ActionContext], str]
+    evidence_id: Callable[[str], UUID] = UUID
+    title_of: Callable[[ActionContext], str] = lambda context: context.key
+    due: Callable[[ActionContext], date | datetime | None] = lambda _: None
+    resulting_requests: Callable[[ActionContext], Awaitable[Sequence[UUID]]] = no_requests
     channels: bool = False
 
     def action(self, name: str, caller: Caller) -> Action:
@@ -79,35 +81,39 @@ class Offered(Possible):
     possible: bool
 
 
-async def possible(means: Deciding, kind: Kind, key: str, caller: Caller) -> tuple[str, list[Possible]]:
+async def possible_actions(
+    use_cases: UseCases, kind: ResourceKind, key: str, caller: Caller
+) -> tuple[str, list[Possible]]:
     """Returns the version of a thing, and what the caller can decide about it now."""
-    async with means.unit_of_work.begin() as tx:
-        held = await kind.lock(means, tx, key, caller, acting=False)
+    async with use_cases.unit_of_work.begin() as tx:
+        context = await kind.lock(use_cases, tx, key, caller, acting=False)
         offered = [each for each in kind.actions.values() if each.offered]
         mine = [each for each in offered if each.channel or caller.role == "privacy"]
-        return held.version, [await described(held, each) for each in mine if await settled(each.may(held))]
+        return context.version, [
+            await describe_action(context, each) for each in mine if await await_if_needed(each.may(context))
+        ]
 
 
-async def offer(
-    means: Deciding, kind: Kind, key: str, action: Action, caller: Caller, *, reading: bool
-) -> tuple[Held, Offered, Pairs]:
+async def describe_offer(
+    use_cases: UseCases, kind: ResourceKind, key: str, action: Action, caller: Caller, *, reading: bool
+) -> tuple[ActionContext, Offered, Pairs]:
     """Returns a thing, an action about it, and, if it is ``reading``, what to read first."""
-    async with means.unit_of_work.begin() as tx:
-        held = await kind.lock(means, tx, key, caller, acting=False)
-        possible = await settled(action.may(held))
-        offered = Offered(**dict(await described(held, action)), possible=possible)
-        return held, offered, await action.reads(held) if reading and possible else ()
+    async with use_cases.unit_of_work.begin() as tx:
+        context = await kind.lock(use_cases, tx, key, caller, acting=False)
+        possible = await await_if_needed(action.may(context))
+        offered = Offered(**dict(await describe_action(context, action)), possible=possible)
+        return context, offered, await action.reads(context) if reading and possible else ()
 
 
-async def described(held: Held, action: Action) -> Possible:
+async def describe_action(context: ActionContext, action: Action) -> Possible:
     """Returns an action as it is offered: its schema names the values that can be chosen."""
     schema: dict[str, Any] = action.body.model_json_schema()
     for name, offer in action.choices.items():
-        options: Options = await settled(offer(held))
+        options: Options = await await_if_needed(offer(context))
         field = schema["properties"]
         *outer, last = name.split(".")
         for each in outer:
-            field = _resolved(schema, field[each])["properties"]
+            field = _resolve_ref(schema, field[each])["properties"]
         kept = {key: field[last][key] for key in ("title", "description") if key in field[last]}
         chosen = {"oneOf": [{"const": value, "title": words} for value, words in options]}
         is_list = field[last].get("type") == "array"
@@ -115,21 +121,21 @@ async def described(held: Held, action: Action) -> Possible:
     return Possible(
         name=action.name,
         title=action.title,
-        effects=action.does(held),
+        effects=action.does(context),
         final=action.final,
         needs=action.power,
         channel=action.channel,
-        approval=f"a second person with the power {action.approving}" if _always(held, action) else None,
+        approval=f"a second person with the power {action.approving}" if _always_needs_two(context, action) else None,
         body_schema=schema,
     )
 
 
-def _resolved(schema: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    kinds = [each for each in said.get("anyOf", ()) if each.get("type") != "null"]
-    found = kinds[0] if kinds else said
+def _resolve_ref(schema: Mapping[str, Any], field: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = [each for each in field.get("anyOf", ()) if each.get("type") != "null"]
+    found = kinds[0] if kinds else field
     return dict(schema["$defs"][found["$ref"].rpartition("/")[2]]) if "$ref" in found else dict(found)
 
 
-def _always(held: Held, action: Action) -> bool:
+def _always_needs_two(context: ActionContext, action: Action) -> bool:
     """Whether a second person is needed whatever the body says."""
-    return bool(action.second(held, action.body.model_construct()))
+    return bool(action.second(context, action.body.model_construct()))

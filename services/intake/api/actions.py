@@ -9,19 +9,19 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field, JsonValue
 
-from services.intake.actions import approvals, performing
+from services.intake.actions import approvals, execution
 from services.intake.actions import kind as offering
-from services.intake.actions.action import TEXTS, Action, by_two
+from services.intake.actions.action import TEXTS, Action, always_two
 from services.intake.actions.approvals import Approval
-from services.intake.actions.kind import Kind, Possible
-from services.intake.actions.performing import Basis, Done
+from services.intake.actions.execution import Done, SeenVersion
+from services.intake.actions.kind import Possible, ResourceKind
 from services.intake.actions.registry import KINDS
 from services.intake.api.dependencies import (
     DECIDING,
     PRIVACY_TEAM,
     TAGGED,
     AnyCaller,
-    Rehearsable,
+    DryRunnable,
     UseServices,
     Version,
     etag,
@@ -75,7 +75,7 @@ def _registry() -> Iterator[tuple[Registered, type[BaseModel]]]:
             yield _registered(name, CREATE, words.title, words.effects, made.body), made.body
     for kind in KINDS.values():
         for action in (each for each in kind.actions.values() if each.offered):
-            more = {"second": action.second is by_two, "channel": action.channel}
+            more = {"second": action.second is always_two, "channel": action.channel}
             yield _registered(kind.name, action.name, action.title, action.always, action.body, **more), action.body
 
 
@@ -102,7 +102,7 @@ async def list_registry(caller: AnyCaller, paging: Paged) -> Page[Registered]:
 
 async def _kind(
     kind: Annotated[str, Path(description="of which kind", json_schema_extra={"enum": [*KINDS]})], caller: AnyCaller
-) -> Kind:
+) -> ResourceKind:
     found = KINDS.get(kind)
     if found is None or not found.channels:
         caller.must_be("privacy")
@@ -113,7 +113,7 @@ async def _kind(
 
 @router.get("/{kind}/{id}/actions", responses=TAGGED | documented(Forbidden, NotFound))
 async def list_actions(
-    of: Annotated[Kind, Depends(_kind)],
+    of: Annotated[ResourceKind, Depends(_kind)],
     resource_id: Annotated[str, Path(alias="id")],
     caller: AnyCaller,
     services: UseServices,
@@ -121,13 +121,13 @@ async def list_actions(
     paging: Paged,
 ) -> Page[Possible]:
     """List what you can decide about a resource now: the schema of each body, what it does, and who must approve it."""
-    version, offered = await offering.possible(services.use_cases, of, resource_id, caller)
+    version, offered = await offering.possible_actions(services.use_cases, of, resource_id, caller)
     response.headers["ETag"] = etag(version)
     return paging.cut(offered, attrgetter("name"))
 
 
 async def _action(
-    of: Annotated[Kind, Depends(_kind)],
+    of: Annotated[ResourceKind, Depends(_kind)],
     action: Annotated[str, Path(description="its name", examples=["refuse"])],
     caller: AnyCaller,
 ) -> Action:
@@ -139,12 +139,12 @@ async def _action(
     responses=_TAKING | {202: {"model": Done, "description": _WAITS}},
 )
 async def act(
-    of: Annotated[Kind, Depends(_kind)],
+    of: Annotated[ResourceKind, Depends(_kind)],
     found: Annotated[Action, Depends(_action)],
     resource_id: Annotated[str, Path(alias="id")],
     version: Version,
     caller: AnyCaller,
-    services: Rehearsable,
+    services: DryRunnable,
     request: Request,
     response: Response,
 ) -> Done:
@@ -152,10 +152,10 @@ async def act(
 
     The body is that of the action, as `GET /v1/actions` and `GET …/actions` describe it.
     """
-    said = await body_of(request, found.body)
-    done = await performing.act(services.use_cases, of, found, Basis(resource_id, version, caller, of.name), said)
+    body = await body_of(request, found.body)
+    done = await execution.act(services.use_cases, of, found, SeenVersion(resource_id, version, caller, of.name), body)
     response.status_code = 202 if done.approval_id else 200
-    if services.kept:
+    if services.stores:
         response.headers["ETag"] = etag(done.version)
     return done
 
@@ -172,28 +172,28 @@ async def list_approvals(
     async with services.unit_of_work.pool.acquire() as connection:
         found = await approvals.waiting(connection, kind, subject, paging.after(UUID), paging.more)
     page = paging.page(found, attrgetter("approval_id"))
-    standing = await performing.waiting(services.use_cases, KINDS, caller, page.data)
+    standing = await execution.waiting(services.use_cases, KINDS, caller, page.data)
     return Page(data=[Approval(**dict(each)) for each, _ in standing], next_cursor=page.next_cursor)
 
 
 @router.get("/approvals/{approval_id}", dependencies=PRIVACY_TEAM, responses=documented(NotFound, Shredded))
 async def read_approval(approval_id: UUID, caller: AnyCaller, services: UseServices) -> ApprovalRead:
     """Read a proposal in its own words; the reading is on record (privacy team)."""
-    _, found, said, possible, _ = await performing.read(services.use_cases, KINDS, approval_id, caller)
-    more = {"title": possible.title, "effects": possible.effects, "body": said.model_dump(mode="json")}
+    _, found, body, possible, _ = await execution.read(services.use_cases, KINDS, approval_id, caller)
+    more = {"title": possible.title, "effects": possible.effects, "body": body.model_dump(mode="json")}
     return ApprovalRead.model_validate({**dict(found), **more})
 
 
 @router.post("/approvals/{approval_id}/approve", dependencies=PRIVACY_TEAM, responses=_DECIDED)
-async def approve(approval_id: UUID, caller: AnyCaller, services: Rehearsable) -> Done:
+async def approve(approval_id: UUID, caller: AnyCaller, services: DryRunnable) -> Done:
     """Approve what another person has proposed, with the key of another holder: it is done (privacy team)."""
-    return await performing.approve(services.use_cases, KINDS, approval_id, caller)
+    return await execution.approve(services.use_cases, KINDS, approval_id, caller)
 
 
 @router.post("/approvals/{approval_id}/reject", dependencies=PRIVACY_TEAM, responses=_DECIDED)
-async def reject(approval_id: UUID, caller: AnyCaller, services: Rehearsable) -> Done:
+async def reject(approval_id: UUID, caller: AnyCaller, services: DryRunnable) -> Done:
     """Reject a proposal, or withdraw your own: nothing is done (privacy team)."""
-    return await performing.reject(services.use_cases, KINDS, approval_id, caller)
+    return await execution.reject(services.use_cases, KINDS, approval_id, caller)
 
 
 def bodies() -> Mapping[str, Mapping[str, tuple[str, type[BaseModel]]]]:

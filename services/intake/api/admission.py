@@ -16,13 +16,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.intake.access.auth import ApiKeys, Caller
-from services.intake.access.quota import Quota, Rate, address_of
+from services.intake.access.quota import RateLimiter, SharedQuota, client_address
 from services.intake.api.problems import respond
 from services.intake.core.errors import BadRequest, NotFound, TooLarge, Unauthorised, UnsupportedType
 from services.intake.core.schemas import MalformedBody, read_json
 from services.intake.settings import IntakeSettings
 from shared.domain.errors import DsrError
-from shared.storage.postgres import AWAY
+from shared.storage.postgres import UNAVAILABLE
 
 SMALL_BODY = 16 * 1024
 """Bytes of a body that the event loop reads without a thread: about a millisecond of work."""
@@ -40,7 +40,7 @@ _JSON = frozenset({"application/json", "application/json;charset=utf-8", 'applic
 _PLAIN = "identity"
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSAL_BURST_SECONDS = 10.0
-_EXPECTED = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
+_EXPECTED = (DsrError, RequestValidationError, ClientDisconnect, *UNAVAILABLE)
 _BY_REFERENCE = re.compile(r"/v1/requests/((?i:ccp)-[^/]+)")
 
 
@@ -64,10 +64,10 @@ class Admission:
         self._api_keys = api_keys
         self._find_by_reference = find_by_reference
         self._settings = settings
-        self._held = Quota(settings.held_bytes)
-        self._under_way = Quota(settings.under_way)
-        self._calls = Rate(settings.call_rate, burst_seconds=1.0)
-        self._refusals = Rate(settings.refusals_rate, _REFUSAL_BURST_SECONDS)
+        self._body_bytes = SharedQuota(settings.held_bytes)
+        self._in_progress = SharedQuota(settings.under_way)
+        self._calls = RateLimiter(settings.call_rate, burst_seconds=1.0)
+        self._refusals = RateLimiter(settings.refusals_rate, _REFUSAL_BURST_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the call on, or answers it with a problem."""
@@ -86,11 +86,11 @@ class Admission:
         caller = await self._caller(scope, headers)
         self._calls.take(caller.channel)
         scope.setdefault("state", {}).update(caller=caller, headers=headers)
-        self._under_way.take(caller.channel, 1)
+        self._in_progress.acquire(caller.channel, 1)
         try:
             await self._forward_whole(await self._with_id(scope), headers, caller, receive, send)
         finally:
-            self._under_way.give(caller.channel, 1)
+            self._in_progress.release(caller.channel, 1)
 
     async def _with_id(self, scope: Scope) -> Scope:
         """Returns the call with the id of the request where its path names it by a reference."""
@@ -119,7 +119,7 @@ class Admission:
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 part, more = message.get("body", b""), message.get("more_body", False)
-                self._held.take(caller.channel, len(part))
+                self._body_bytes.acquire(caller.channel, len(part))
                 if not body:
                     body = part  # nearly always all of it
                 else:
@@ -129,7 +129,7 @@ class Admission:
                     raise TooLarge(f"the body is longer than {limit} bytes; send less in one call")
             await self._forward(scope, body, receive, send)
         finally:
-            self._held.give(caller.channel, len(body))
+            self._body_bytes.release(caller.channel, len(body))
 
     def _limit(self, path: str) -> int:
         """Returns the limit of a body in bytes."""
@@ -162,7 +162,7 @@ class Admission:
             return await self._api_keys.caller(token if scheme.lower() == "bearer" else None)
         except Unauthorised:
             forwarded = headers.get(b"x-forwarded-for", "")
-            self._refusals.take(address_of(scope, forwarded, self._settings.proxies))
+            self._refusals.take(client_address(scope, forwarded, self._settings.proxies))
             raise
 
 

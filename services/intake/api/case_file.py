@@ -19,10 +19,10 @@ from pydantic import JsonValue
 
 from services.intake.access.auth import Caller
 from services.intake.access.grant import Power
-from services.intake.actions.deciding import visible
+from services.intake.actions.use_cases import visible
 from services.intake.api.views import view
-from services.intake.letters import correspondence
-from services.intake.letters.rendering import Letters
+from services.intake.letters import sealed_letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.mail import inbox
 from services.intake.mail.inbox import Mail
 from services.intake.recipients import recipients
@@ -58,7 +58,7 @@ Made for {holder} on {made_at}. The making is on record in the evidence of the c
 """
 
 
-async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Caller) -> bytes:
+async def build(tx: UnitOfWork, letters: LetterFacts, request_id: UUID, caller: Caller) -> bytes:
     """The ZIP of one case, also of one that is open; raises ``NotFound``."""
     request = await visible(tx.connection, await repository.read(tx.connection, request_id), caller)
     entries = await evidence.entries(tx.connection, request_id)
@@ -93,7 +93,7 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
     return _zipped(files)
 
 
-def certified(request: Request, today: date, letters: Letters) -> Mapping[str, Any]:
+def certified(request: Request, today: date, letters: LetterFacts) -> Mapping[str, Any]:
     """The view of a request that its certificate has: the one of its subject; pure."""
     shown = view(replace(request, anonymous=False), today, letters, officer=False)
     return shown.model_dump(mode="json", exclude_unset=True)
@@ -101,8 +101,8 @@ def certified(request: Request, today: date, letters: Letters) -> Mapping[str, A
 
 async def _of_mail(tx: UnitOfWork, mail: Mail) -> Mapping[str, object]:
     """When a mail came, what became of it and what was done with it; what it says is sealed, and stays so."""
-    said = await evidence.entries(tx.connection, mail.mail_id)
-    timeline = [{**entry, "detail": orjson.loads(entry["detail"]), **_hashes(entry)} for entry in said]
+    entries = await evidence.entries(tx.connection, mail.mail_id)
+    timeline = [{**entry, "detail": orjson.loads(entry["detail"]), **_hashes(entry)} for entry in entries]
     known = {name: value for name, value in asdict(mail).items() if name != "digest"}
     return {**known, "timeline": timeline}
 
@@ -110,7 +110,7 @@ async def _of_mail(tx: UnitOfWork, mail: Mail) -> Mapping[str, object]:
 async def _letters(tx: UnitOfWork, request: Request, caller: Caller) -> Mapping[str, bytes]:
     """The texts of the letters, by the names of their files; none once the correspondence has expired."""
     try:
-        written: Sequence[Mapping[str, Any]] = await correspondence.read(tx, request, caller, by_code=False)
+        written: Sequence[Mapping[str, Any]] = await sealed_letters.read_letters(tx, request, caller, by_code=False)
     except Shredded:
         return {}
     return {

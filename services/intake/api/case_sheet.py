@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from services.intake.access.auth import Caller
 from services.intake.access.grant import Power
-from services.intake.actions.deciding import visible
+from services.intake.actions.use_cases import visible
 from services.intake.mail import inbox
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.request.aggregate import Request
@@ -134,8 +134,10 @@ async def _correspondence(tx: UnitOfWork, request: Request) -> tuple[list[str], 
         replies = await tx.vault.open_kind(tx.connection, request.request_id, "reply")
     except Shredded:
         return [], [], []
-    said = [Words(kind="reply", subject="", text=text.decode()) for _, who, text in replies if who == "requester"]
-    return to, [line for *_, lines in postal for line in orjson.loads(lines)], said
+    replies_shown = [
+        Words(kind="reply", subject="", text=text.decode()) for _, who, text in replies if who == "requester"
+    ]
+    return to, [line for *_, lines in postal for line in orjson.loads(lines)], replies_shown
 
 
 def _stated(each: Identity, methods: Mapping[str, list[str]]) -> StatedIdentity:

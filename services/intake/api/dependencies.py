@@ -11,7 +11,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.intake.access.auth import Caller
-from services.intake.actions.deciding import Deciding
+from services.intake.actions.use_cases import UseCases
 from services.intake.api.problems import documented
 from services.intake.core.errors import (
     BadRequest,
@@ -47,7 +47,7 @@ class DryRunFactory(UnitOfWorkFactory):
                 await transaction.rollback()
 
 
-def rehearsing(real: UnitOfWorkFactory) -> DryRunFactory:
+def dry_run_factory(real: UnitOfWorkFactory) -> DryRunFactory:
     """The same of which nothing is kept."""
     return DryRunFactory(real.pool, real.service, real.clock, real.vault, real.policy)
 
@@ -70,23 +70,23 @@ class Services:
     tracing: Tracing
     settings: IntakeSettings
     submissions: Submissions
-    use_cases: Deciding
+    use_cases: UseCases
     processing: Policy
     suppression: SuppressionList
     emitters: Mapping[str, Emitter]
-    kept: bool = True
+    stores: bool = True
 
-    def rehearsed(self) -> "Services":
+    def dry_run(self) -> "Services":
         """The same, with which everything is checked and nothing is done."""
-        nothing_kept = rehearsing(self.unit_of_work)
+        dry_run = dry_run_factory(self.unit_of_work)
         return replace(
             self,
-            kept=False,
-            unit_of_work=nothing_kept,
+            stores=False,
+            unit_of_work=dry_run,
             use_cases=replace(
                 self.use_cases,
-                unit_of_work=nothing_kept,
-                mail=replace(self.use_cases.mail, unit_of_work=nothing_kept),
+                unit_of_work=dry_run,
+                mail=replace(self.use_cases.mail, unit_of_work=dry_run),
             ),
         )
 
@@ -126,11 +126,11 @@ DryRun = Annotated[
 ]
 
 
-async def _rehearsable(services: UseServices, *, dry_run: DryRun = False) -> Services:
-    return services.rehearsed() if dry_run else services
+async def _dry_runnable(services: UseServices, *, dry_run: DryRun = False) -> Services:
+    return services.dry_run() if dry_run else services
 
 
-Rehearsable = Annotated[Services, Depends(_rehearsable)]
+DryRunnable = Annotated[Services, Depends(_dry_runnable)]
 """With ``dry_run`` a decision is checked, and not made."""
 
 

@@ -87,8 +87,8 @@ def _said_by(answer: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
     [(media_type, media), *_] = answer["content"].items()
     schema = media.get("schema", {})
     found = schemas.get(schema.get("$ref", "").rpartition("/")[2], schema)
-    said = str(found.get("description", "")).split("\n\n", 1)[0]
-    return " ".join(said.split()) or f"A document ({media_type})."
+    description = str(found.get("description", "")).split("\n\n", 1)[0]
+    return " ".join(description.split()) or f"A document ({media_type})."
 
 
 def _bodies(operation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from services.intake.access.auth import Caller
 from services.intake.access.grant import Power
-from services.intake.actions.deciding import visible
+from services.intake.actions.use_cases import visible
 from services.intake.api import case_file
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Services, UseServices
 from services.intake.api.problems import documented

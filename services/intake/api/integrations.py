@@ -21,9 +21,9 @@ from services.intake.core.errors import (
 )
 from services.intake.core.instants import retention
 from services.intake.core.schemas import Strict
-from services.intake.events import subjects
-from services.intake.events.listener import must_emit
-from services.intake.events.subjects import SubjectStatement, Token
+from services.intake.events import subject_tokens
+from services.intake.events.subject_tokens import SubjectStatement, Token
+from services.intake.events.user_events import require_emitter
 from services.intake.queries.suppression_check import MOST, Checked, ContactPoint
 from shared.domain.assignments import AssignmentInDoubt, Register, numbers_to_stop
 from shared.domain.errors import Shredded
@@ -38,7 +38,7 @@ from shared.domain.operations import OF_ONE_PERSON, Operation
 from shared.domain.proofs import proof_policy
 from shared.storage import uploads
 from shared.storage.register import confirmed_by_register
-from shared.storage.uploads import Kept
+from shared.storage.uploads import UploadResult
 from shared.storage.vault import Sealing
 from shared.systems.bus import identity_token
 from shared.systems.bus.identity_token import IdentityToken, TokenExpired, TokenInvalid
@@ -135,15 +135,15 @@ async def result(token: Claim, caller: AnyCaller, services: UseServices, request
     async with services.unit_of_work.begin() as tx:
         kept = await uploads.keep(tx.connection, tx.vault, sealing)
         match kept:
-            case Kept.NOT_WAITED_FOR:
+            case UploadResult.NOT_WAITED_FOR:
                 raise Expired("the task waits for no result: it has ended, or the command is of another task")
-            case Kept.OTHER:
+            case UploadResult.OTHER:
                 raise ResultGiven("another result was given for this command before; it stays as it is")
-            case Kept.NEW:
+            case UploadResult.NEW:
                 detail: dict[str, JsonValue] = {"system": shown.system, "task_id": str(shown.task_id)}
                 detail |= {"records": len(given.records), "holder": caller.holder}
                 tx.log_evidence(shown.request_id, "result.uploaded", detail, caller.actor)
-            case Kept.SAME:
+            case UploadResult.SAME:
                 pass
     return Taken(records=len(given.records))
 
@@ -160,10 +160,10 @@ async def post_subject(body: SubjectStatement, caller: AnyCaller, services: UseS
     The holder of the key is the emitter. What it may not state is refused here already.
     """
     caller.must_be("channel")
-    caller = must_emit(services.emitters, caller)
+    caller = require_emitter(services.emitters, caller)
     services.submissions.check(body.subject, body.assurance, body.proofs, caller)
     async with services.unit_of_work.begin() as tx:
-        return await subjects.seal(tx, caller, body, timedelta(days=retention().subject_days))
+        return await subject_tokens.seal_statement(tx, caller, body, timedelta(days=retention().subject_days))
 
 
 class ContactPoints(Strict):

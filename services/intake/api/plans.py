@@ -6,13 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from services.intake.actions.deciding import visible
+from services.intake.actions.use_cases import visible
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Services, UseServices
 from services.intake.api.problems import documented
 from services.intake.core.errors import NotFound
 from services.intake.core.schemas import Instant
 from services.intake.queries import plans
-from services.intake.request.planned import PlannedSystem, planned
+from services.intake.request.erasure_preview import PlannedSystem, planned
 from services.intake.store.repository import read
 from shared.domain.errors import IllegalTransition, Shredded
 
@@ -41,7 +41,7 @@ async def ask_preview(request_id: UUID, caller: AnyCaller, services: UseServices
     """
     async with services.unit_of_work.begin() as tx:
         request = await visible(tx.connection, await read(tx.connection, request_id), caller)
-        plan = await plans.plan(tx, request, caller)
+        plan = await plans.request_preview(tx, request, caller)
     response.headers["Location"] = f"/v1/requests/{request_id}/previews/{plan.plan_id}"
     return _shown(request_id, plan, services)
 
@@ -59,7 +59,7 @@ async def read_preview(
     return _shown(request_id, plan, services)
 
 
-def _shown(request_id: UUID, plan: plans.Plan, services: Services) -> Preview:
+def _shown(request_id: UUID, plan: plans.ErasurePreview, services: Services) -> Preview:
     return Preview(
         request_id=request_id,
         preview_id=plan.plan_id,

@@ -21,7 +21,7 @@ from services.intake.core.metrics import REFUSED
 from services.intake.core.schemas import place_of
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
-from shared.storage.postgres import AWAY
+from shared.storage.postgres import UNAVAILABLE
 from shared.systems.bus.identity_token import TokenExpired, TokenInvalid
 from shared.systems.bus.upload import MalformedResult
 
@@ -106,7 +106,7 @@ async def respond(_request: Request, error: Exception) -> Response:
             return _response(error.status_code, "http", detail, detail, **headers)
         case ClientDisconnect():
             return Response(status_code=400)  # the client is gone
-        case _ if isinstance(error, AWAY):
+        case _ if isinstance(error, UNAVAILABLE):
             _logger.warning("database away: %s", type(error).__name__)
             status, title = OTHERS["unavailable"]
             return _response(status, "unavailable", title, "nothing was stored; try again", **{"Retry-After": "2"})
@@ -116,7 +116,7 @@ async def respond(_request: Request, error: Exception) -> Response:
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(
-    (DsrError, RequestValidationError, HTTPException, ClientDisconnect, *AWAY, Exception), respond
+    (DsrError, RequestValidationError, HTTPException, ClientDisconnect, *UNAVAILABLE, Exception), respond
 )
 """The exception handlers of the API, by the class of the error."""
 
@@ -127,7 +127,7 @@ def documented(*kinds: type[DsrError]) -> dict[int | str, dict[str, Any]]:
     for kind in kinds:
         status = STATUS[kind]
         titles.setdefault(status, [_ALWAYS[status]] if status in _ALWAYS else []).append(title_of(kind))
-    return {status: {"model": Problem, "description": " ".join(said)} for status, said in titles.items()}
+    return {status: {"model": Problem, "description": " ".join(description)} for status, description in titles.items()}
 
 
 def _response(status: int, code: str, title: str, detail: str, faults: Sequence[Any] = (), **headers: str) -> Response:
@@ -152,6 +152,6 @@ def title_of(error: type[DsrError]) -> str:
 
 
 EVERYWHERE = documented(errors.BadRequest, errors.Unauthorised, errors.Forbidden, errors.TooManyCalls) | {
-    status: {"model": Problem, "description": said} for status, said in _ALWAYS.items()
+    status: {"model": Problem, "description": description} for status, description in _ALWAYS.items()
 }
 """The problems that every operation may have."""

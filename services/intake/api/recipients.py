@@ -18,7 +18,7 @@ from services.intake.api.problems import documented
 from services.intake.core.errors import NotFound
 from services.intake.core.schemas import Instant
 from services.intake.recipients import recipients
-from services.intake.recipients.recipients import NoticeState, silent_before
+from services.intake.recipients.recipients import NoticeState, overdue_before
 from services.intake.request import disclosed
 
 router = APIRouter(prefix="/v1/requests/{request_id}/recipients", tags=["recipients"], responses=documented(NotFound))
@@ -64,4 +64,4 @@ async def list_recipients(
 def silent(services: Services) -> datetime:
     """Returns before when a reminder must have been written for a person to ask now."""
     unit_of_work = services.unit_of_work
-    return silent_before(unit_of_work.policy, services.use_cases.policy, unit_of_work.clock.now())
+    return overdue_before(unit_of_work.policy, services.use_cases.policy, unit_of_work.clock.now())

@@ -112,7 +112,7 @@ async def read_manual_steps(request_id: UUID, caller: AnyCaller, services: UseSe
         sealed = await tx.vault.open_kind(tx.connection, request.subject_ref, MANUAL_STEPS)
         if sealed:
             tx.log_evidence(request_id, "manual_steps.read", {"holder": caller.holder}, caller.actor)
-    steps = [StepsInSystem(system=system, do=orjson.loads(said)) for _, system, said in sealed]
+    steps = [StepsInSystem(system=system, do=orjson.loads(steps_json)) for _, system, steps_json in sealed]
     return ManualSteps(request_id=request_id, systems=steps)
 
 
@@ -130,13 +130,13 @@ class RequestListed(Referenced):
 
 
 @router.post("/search", dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
-async def search_requests(said: lookup.Search, caller: AnyCaller, services: UseServices) -> Page[RequestListed]:
+async def search_requests(search: lookup.Search, caller: AnyCaller, services: UseServices) -> Page[RequestListed]:
     """Find the newest 100 requests by what a person says (privacy team); the evidence has that you searched.
 
     Identities are compared by keyed hashes, until the key of the subject is destroyed; a reference is found after it.
     """
     async with services.unit_of_work.begin() as tx:
-        found = await lookup.search(tx, caller, said.text, said.region)
+        found = await lookup.search(tx, caller, search.text, search.region)
     return Page(data=[RequestListed.model_validate(each) for each in found])
 
 

@@ -17,22 +17,22 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, Validat
 from services.intake.access import key_suspension
 from services.intake.access.auth import Caller
 from services.intake.access.key_suspension import SuspendedKey
-from services.intake.actions.action import Held
-from services.intake.actions.deciding import Deciding
+from services.intake.actions.action import ActionContext
 from services.intake.actions.registry import KINDS
-from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Rehearsable, Services, UseServices, etag
+from services.intake.actions.use_cases import UseCases
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, DryRunnable, Services, UseServices, etag
 from services.intake.api.downloads import policy_of
 from services.intake.api.paging import MOST, Page, Paged, Paging
 from services.intake.api.problems import documented
 from services.intake.api.recipients import silent
 from services.intake.core.errors import BadRequest, Forbidden, NotFound, NotReady, TooLarge, UnsupportedType
 from services.intake.core.schemas import Instant, read_json
-from services.intake.delivery import handling
+from services.intake.delivery import manual
 from services.intake.identity import stopped
 from services.intake.identity.stopped import Stopped
 from services.intake.incidents import record
 from services.intake.incidents.incident import Incident, IncidentFound, IncidentRow
-from services.intake.letters import delivery
+from services.intake.letters import delivery_queue
 from services.intake.mail.use_cases import MailView
 from services.intake.recipients import digests
 from services.intake.recipients.digests import Digest, UnansweredDigest
@@ -105,11 +105,11 @@ class Creation:
     """A way to create a resource; ``apply`` returns it."""
 
     body: type[BaseModel]
-    apply: Callable[[Deciding, UnitOfWork, Any, Caller], Awaitable[Any]]
+    apply: Callable[[UseCases, UnitOfWork, Any, Caller], Awaitable[Any]]
 
 
-async def _row(_: Services, held: Held) -> Any:
-    return held.row
+async def _row(_: Services, context: ActionContext) -> Any:
+    return context.row
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Resource:
 
     key: str
     rows: Callable[[Services, UnitOfWork, UUID | None, int], Awaitable[Sequence[Any]]]
-    read: Callable[[Services, Held], Awaitable[Any]] = _row
+    read: Callable[[Services, ActionContext], Awaitable[Any]] = _row
     shows: type[BaseModel] | None = None
     whole: bool = True
     creation: Creation | None = None
@@ -139,15 +139,15 @@ class Resource:
         return cut([self.shown(each) for each in found], attrgetter(self.key))
 
 
-async def _digest(_: Services, held: Held) -> DigestView:
-    digest: Digest = held.row
-    html = await digests.read(held.tx, digest.digest_id, held.caller)
+async def _digest(_: Services, context: ActionContext) -> DigestView:
+    digest: Digest = context.row
+    html = await digests.read(context.tx, digest.digest_id, context.caller)
     return DigestView(digest_id=digest.digest_id, recipient=digest.recipient, notified_at=digest.notified_at, html=html)
 
 
-async def _incident(_: Services, held: Held) -> Incident:
-    record.note_reader(held.tx, held.row, held.caller)
-    incident: Incident = held.row
+async def _incident(_: Services, context: ActionContext) -> Incident:
+    record.note_reader(context.tx, context.row, context.caller)
+    incident: Incident = context.row
     return incident
 
 
@@ -156,24 +156,24 @@ RESOURCES: Final[Mapping[str, Resource]] = {
         "hold_id",
         lambda _, tx, *__: holds.in_force(tx.connection),
         shows=HoldView,
-        creation=Creation(HoldPlaced, lambda means, tx, said, caller: means.holds.place(tx, said, caller)),
+        creation=Creation(HoldPlaced, lambda use_cases, tx, body, caller: use_cases.holds.place(tx, body, caller)),
     ),
     "incidents": Resource(
         "incident_id",
         lambda _, tx, *__: record.listed(tx.connection),
         _incident,
-        creation=Creation(IncidentFound, lambda _, tx, said, caller: record.enter(tx, said, caller)),
+        creation=Creation(IncidentFound, lambda _, tx, body, caller: record.enter(tx, body, caller)),
     ),
     "letters": Resource(
         "letter_id",
-        lambda _, tx, after, most: delivery.waiting(tx.connection, after, most),
+        lambda _, tx, after, most: delivery_queue.open_deliveries(tx.connection, after, most),
         shows=OpenLetter,
         whole=False,
     ),
     "mail": Resource(
         "mail_id",
         lambda services, tx, after, most: services.use_cases.mail.listed(tx, None, after, most),
-        lambda services, held: services.use_cases.mail.show(held.tx, held.row.mail_id, held.caller),
+        lambda services, context: services.use_cases.mail.show(context.tx, context.row.mail_id, context.caller),
         whole=False,
     ),
     "recipient-digests": Resource(
@@ -188,7 +188,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     "assignment-conflicts": Resource("conflict_id", lambda _, tx, *__: AssignmentConflict.listed(tx.connection)),
     "sweeps": Resource("sweep_id", lambda _, tx, *__: Sweep.listed(tx.connection)),
     "systems": Resource("name", lambda _, tx, *__: KnownSystem.listed(tx.connection)),
-    "suspended-keys": Resource("key_id", lambda _, tx, *__: key_suspension.read(tx.connection)),
+    "suspended-keys": Resource("key_id", lambda _, tx, *__: key_suspension.read_suspended(tx.connection)),
 }
 KindName = Annotated[str, Path(description="of which kind", json_schema_extra={"enum": [*RESOURCES]})]
 _CREATED: Final[list[JsonValue]] = [name for name, each in RESOURCES.items() if each.creation]
@@ -203,9 +203,9 @@ def resource(kind: str) -> Resource:
 
 async def body_of(request: Request, model: type[BaseModel]) -> BaseModel:
     """Validates the body of a call whose path says what it is; raises ``RequestValidationError``."""
-    said = await request.body()
+    body = await request.body()
     try:
-        return model.model_validate(read_json(said) if said else {})
+        return model.model_validate(read_json(body) if body else {})
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in faults]) from None
@@ -226,7 +226,7 @@ async def list_resources(kind: KindName, services: UseServices, paging: Paged) -
 async def create_resource(
     kind: Annotated[str, Path(description="of which kind", json_schema_extra={"enum": _CREATED})],
     caller: AnyCaller,
-    services: Rehearsable,
+    services: DryRunnable,
     request: Request,
     response: Response,
 ) -> BaseModel:
@@ -234,10 +234,10 @@ async def create_resource(
     found = resource(kind)
     if found.creation is None:
         raise NotFound(f"nothing is created among {kind}: there are {', '.join(map(str, _CREATED))}")
-    said = await body_of(request, found.creation.body)
+    body = await body_of(request, found.creation.body)
     async with services.unit_of_work.begin() as tx:
-        made: BaseModel = found.shown(await found.creation.apply(services.use_cases, tx, said, caller))
-    if services.kept:
+        made: BaseModel = found.shown(await found.creation.apply(services.use_cases, tx, body, caller))
+    if services.stores:
         response.headers["Location"] = f"/v1/{kind}/{getattr(made, found.key)}"
     return made
 
@@ -257,9 +257,9 @@ async def print_letters(
 async def printed(caller: Caller, services: Services, limit: int) -> Response:
     """The letters to post as one document."""
     async with services.unit_of_work.begin() as tx:
-        pages = await handling.pages(tx, caller, limit)
+        pages = await manual.printed_letters(tx, caller, limit)
     company = services.processing.controller
-    return _page(handling.document(pages, (company.name, *company.address)))
+    return _page(manual.document(pages, (company.name, *company.address)))
 
 
 async def shown_digest(digest_id: UUID, caller: Caller, services: Services) -> Response:
@@ -300,7 +300,7 @@ async def read_resource(
     if kind not in KINDS:
         raise NotFound(f"one of {kind} is read with its request")
     async with services.unit_of_work.begin() as tx:
-        held = await KINDS[kind].lock(services.use_cases, tx, resource_id, caller, acting=False)
-        response.headers["ETag"] = etag(held.version)
-        shown: BaseModel = found.shown(await found.read(services, held))
+        context = await KINDS[kind].lock(services.use_cases, tx, resource_id, caller, acting=False)
+        response.headers["ETag"] = etag(context.version)
+        shown: BaseModel = found.shown(await found.read(services, context))
     return shown

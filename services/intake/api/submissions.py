@@ -19,16 +19,16 @@ from services.intake.api.examples import EXAMPLES
 from services.intake.api.problems import documented
 from services.intake.api.views import Accepted, BatchAccepted
 from services.intake.core.errors import BadRequest, IdempotencyKeyReused, TooLarge, UnsupportedType
-from services.intake.letters import correspondence
+from services.intake.letters import sealed_letters
 from services.intake.submission import schemas
-from services.intake.submission.group_commit import PreparedRequest, SubmissionContext
 from services.intake.submission.schemas import Batch, JointSubmission, Submission
+from services.intake.submission.writer import PreparedRequest, SubmissionContext
 from shared.domain import reference
 from shared.domain.identities import MalformedIdentity
 
 MAX_IDEMPOTENCY_KEY = 200
-_ENOUGH = 20
-_BRIEFLY: Any = {"include_url": False, "include_input": False}  # the context names the field of several to change
+_MAX_FAULTS = 20
+_ERROR_OPTIONS: Any = {"include_url": False, "include_input": False}  # the context names the field of several to change
 Read = Callable[[Any], Iterable[tuple[str, Any]]]
 """Parts of a body, each with the place of its fields; raises ``ValidationError``."""
 
@@ -90,8 +90,8 @@ class SubmissionEndpoint:
         self._read = read
         self._services = services
         self._keyring = services.unit_of_work.vault.keyring
-        self._aside = asyncio.Lock()
-        self._aside_for: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._large_body = asyncio.Lock()
+        self._large_body_of: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Validates and accepts; raises what ``problems`` answers."""
@@ -104,7 +104,7 @@ class SubmissionEndpoint:
                 digest, prepared = self._prepare(body, sender)
             else:
                 # a long one after the other, none on the event loop, and of each channel one at a time
-                async with self._aside_for.setdefault(sender.channel, asyncio.Lock()), self._aside:
+                async with self._large_body_of.setdefault(sender.channel, asyncio.Lock()), self._large_body:
                     digest, prepared = await asyncio.to_thread(self._prepare, body, sender)
             keyed = self._keyring.hash(f"idempotency\0{key}".encode()) if key else None
             context = SubmissionContext(sender, keyed, digest, trace)
@@ -116,7 +116,7 @@ class SubmissionEndpoint:
                 "reference": reference.of(a.request_id),
                 "state": a.state,
                 "due_on": a.due_on,
-                "letter_code": correspondence.letter_code(self._keyring, a.request_id) if is_channel else None,
+                "letter_code": sealed_letters.letter_code(self._keyring, a.request_id) if is_channel else None,
             }
             for a in accepted
         ]
@@ -138,17 +138,17 @@ class SubmissionEndpoint:
                 except ValidationError as error:
                     loc = tuple(place.split(".")[:-1])
                     known = {(fault["loc"], fault["msg"]) for fault in faults}  # several rights share faults
-                    wrong = [{**fault, "loc": (*loc, *fault["loc"])} for fault in error.errors(**_BRIEFLY)]
+                    wrong = [{**fault, "loc": (*loc, *fault["loc"])} for fault in error.errors(**_ERROR_OPTIONS)]
                     faults += [fault for fault in wrong if (fault["loc"], fault["msg"]) not in known]
-                    if len(faults) >= _ENOUGH:
+                    if len(faults) >= _MAX_FAULTS:
                         break
         except ValidationError as error:
-            faults = [dict(fault) for fault in error.errors(**_BRIEFLY)]
+            faults = [dict(fault) for fault in error.errors(**_ERROR_OPTIONS)]
         if faults:
             raise RequestValidationError(faults)
         digest = self._keyring.hash(self._route.path.encode() + b"\0" + body)
         together = len(submissions) > 1 and self._route.response_model is not BatchAccepted
-        return digest, self._services.submissions.prepare(submissions, sender, together=together)
+        return digest, self._services.submissions.prepare(submissions, sender, one_case=together)
 
 
 def unrouted(services: Services) -> dict[str, ASGIApp]:
@@ -156,13 +156,13 @@ def unrouted(services: Services) -> dict[str, ASGIApp]:
     declared = [route for route in router.routes if isinstance(route, APIRoute)]
     return {
         route.path: SubmissionEndpoint(route, read, services)
-        for route, read in zip(declared, (_one, _many), strict=True)
+        for route, read in zip(declared, (_single_bodies, _batch_bodies), strict=True)
     }
 
 
-def _one(body: Any) -> Iterable[tuple[str, Any]]:
+def _single_bodies(body: Any) -> Iterable[tuple[str, Any]]:
     return schemas.parts(body) if schemas.is_joint(body) else [("", body)]
 
 
-def _many(body: Any) -> Iterable[tuple[str, Any]]:
+def _batch_bodies(body: Any) -> Iterable[tuple[str, Any]]:
     return [(f"requests.{place}.", each) for place, each in enumerate(_Envelope.model_validate(body).requests)]

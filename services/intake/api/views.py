@@ -9,14 +9,14 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, computed_field
 
 from services.intake.core.schemas import Instant
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request.aggregate import Request
 from services.intake.request.blockers import Blocker, blocked_by
 from services.intake.request.lifecycle import State
-from services.intake.request.messages.answer import standing
+from services.intake.request.messages.answer import status_sentences
 from services.intake.request.reports import Covered, coverage, summed
 from services.intake.request.stored_request import for_requester
-from services.intake.store.other_requests import SameAsked
+from services.intake.store.other_requests import DuplicateRequest
 from shared.domain import reference
 from shared.domain.operations import TaskReport
 from shared.domain.release import ReleaseFault
@@ -192,10 +192,10 @@ class LetterView(BaseModel):
 def view(
     request: Request,
     today: date,
-    letters: Letters,
+    letters: LetterFacts,
     awaits: Sequence[UUID] = (),
     case: Sequence[Request] = (),
-    repeated: Sequence[SameAsked] = (),
+    repeated: Sequence[DuplicateRequest] = (),
     *,
     officer: bool,
 ) -> RequestView:
@@ -205,7 +205,9 @@ def view(
     more = {
         "role": "processor" if request.tenant else request.role,
         "language": reader.language,
-        "answer": letters.words(standing(request, today), replace(reader, language=ENGLISH) if officer else reader),
+        "answer": letters.words(
+            status_sentences(request, today), replace(reader, language=ENGLISH) if officer else reader
+        ),
         "tasks": [_report(task, officer=officer) for task in summed(request.tasks)],
         "coverage": coverage(request.tasks),
         "package": request.package_id is not None and request.package_fault is None and not request.package_is_gone,

@@ -7,8 +7,8 @@ from typing import Self
 
 from services.intake.actions import answering
 from services.intake.delivery import outcomes
-from services.intake.letters import correspondence
-from services.intake.letters.rendering import Letters
+from services.intake.letters import sealed_letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.mail import inbox
 from services.intake.queries import plans
 from services.intake.request import letter_kinds
@@ -36,14 +36,14 @@ from shared.messaging.dispatcher import Unreadable
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings
 
-ASKING = "question_sent"
+QUESTION_SENT_TARGET = "question_sent"
 """The target of the staff by which a question should have been sent."""
 
 
-class Handlers:
-    """One method per cause that the other services publish."""
+class EventHandlers:
+    """Handles each event class by one method; each moves its requests."""
 
-    def __init__(self, letters: Letters, policy: TimeLimitPolicy) -> None:
+    def __init__(self, letters: LetterFacts, policy: TimeLimitPolicy) -> None:
         self._letters = letters
         self._policy = policy
 
@@ -52,7 +52,7 @@ class Handlers:
         """Reads the letters and the time limits of the policy; raises ``Misconfigured``."""
         policy = PolicySettings().read_time_limits()
         calendar(policy.commitment.staff_calendar)  # what is read once is not read while a request waits
-        return cls(Letters(), policy)
+        return cls(LetterFacts(), policy)
 
     def subscribe(self, service: Service) -> None:
         """Subscribes to events."""
@@ -61,12 +61,12 @@ class Handlers:
         service.on(FulfilmentReported, self.report)
         service.on(FulfilmentPostponed, self.postpone)
         service.on(ErasurePlanned, self.plan)
-        service.on(TimerFired, self.fired)
+        service.on(TimerFired, self.dispatch_timers)
         service.on(NoticeSettled, self.settle)
         service.on(MailReceived, self.receive_mail)
 
     async def complete(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
-        """Close requests whose downstreams have all done their part."""
+        """Closes requests whose systems have all completed their tasks."""
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
@@ -77,7 +77,7 @@ class Handlers:
                 await requests.apply(request.restricted(event) if weighed else request.complete(event, tx.now))
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
-        """Ask the requester for proof, or by what else they are known, where that was wanting; else ask a person."""
+        """Asks the requester for proof or further identities if those were missing; otherwise asks an officer."""
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
@@ -92,19 +92,19 @@ class Handlers:
                     await self._ask(requests, known, asked)
 
     async def postpone(self, events: Sequence[FulfilmentPostponed], tx: UnitOfWork) -> None:
-        """Let erasures wait that have found whose they are, and that others of the same person come first."""
+        """Postpones erasures until other requests of the same person are answered."""
         async with self._locked(events, tx) as requests:
-            await other_requests.awaits(tx.connection, {event.request_id: event.awaits for event in events})
+            await other_requests.record_waits(tx.connection, {event.request_id: event.awaits for event in events})
             for event in events:
-                yielding = requests[event.request_id].yield_to(event.awaits, opposed=event.opposed)
+                yielding = requests[event.request_id].wait_for_requests(event.awaits, opposed=event.opposed)
                 await requests.apply(yielding)
 
     async def plan(self, events: Sequence[ErasurePlanned], tx: UnitOfWork) -> None:
-        """Keep what an erasure would do, for who asked; the request is as it was."""
-        await plans.keep(tx, events)
+        """Stores the preview of an erasure; the request does not change."""
+        await plans.store_previews(tx, events)
 
     async def report(self, events: Sequence[FulfilmentReported], tx: UnitOfWork) -> None:
-        """Answer as two people have decided, now that it is known what is done (Art. 12(4))."""
+        """Answers a request as two people have decided, once the work done is known (Art. 12(4))."""
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
@@ -114,8 +114,8 @@ class Handlers:
                 words = await answering.words(tx, request) if request.awaits_report else {}
                 await requests.apply(request.report(event, words, tx.now))
 
-    async def fired(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
-        """Acts on each kind of timer; a retention that has ended is the erasure service's."""
+    async def dispatch_timers(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
+        """Calls the handler of each timer kind; the erasure service handles retention timers."""
         handlers = {
             TimerKind.QUESTION: self.unanswered,
             TimerKind.CUSTOMER: self.controller_silent,
@@ -127,18 +127,18 @@ class Handlers:
                 await handler(of_kind, tx)
 
     async def unanswered(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
-        """Write reminders and last notices (Art. 12(4)), and close what cannot go on without an answer (REQ-T9)."""
+        """Sends reminders and last notices (Art. 12(4)), and closes requests that need an answer to go on (REQ-T9)."""
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
                 open_still = request.awaits_answer_to(event.question_id)
-                words = await correspondence.words_of(tx, self._letters, request) if open_still else ""
+                words = await sealed_letters.question_text(tx, self._letters, request) if open_still else ""
                 after = await requests.apply(request.unanswered(event, words, tx.now))
                 if after.decided and not request.decided:
                     await answering.forget(tx, request)
 
     async def warn(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
-        """Show the milestone with the request, and ask who they are if the staff have not asked in time.
+        """Shows the milestone of a request; sends the identity question if staff have missed its target.
 
         Without a question nothing would follow. A request that is due before the target of asking would end has no such
         target: the warnings of its own limit take its place.
@@ -148,39 +148,39 @@ class Handlers:
                 request = requests.get(event.request_id)
                 if request is None:
                     continue
-                request = await requests.apply(request.warn(_name(event)))
-                late = event.kind is not TimerKind.TARGET or event.step == ASKING
+                request = await requests.apply(request.warn(_milestone_name(event)))
+                late = event.kind is not TimerKind.TARGET or event.step == QUESTION_SENT_TARGET
                 if late and request.question is None and request.state is State.AWAITING_IDENTITY:
                     await self._ask(requests, request, Question.IDENTITY)
 
     async def controller_silent(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
-        """Remind a customer of what was passed on to them, by a letter to them."""
+        """Reminds a customer of a forwarded request by letter."""
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
-                name = await correspondence.controller(tx, request, to_subject=False)
+                name = await sealed_letters.controller_name(tx, request, to_subject=False)
                 await requests.apply(request.controller_is_silent(event, name or ""))
 
     async def settle(self, events: Sequence[NoticeSettled], tx: UnitOfWork) -> None:
-        """Move each request by what became of its letter: the subject knows, or a person must see to it."""
+        """Applies the result of each delivery: sent, or failed and to be handled by an officer."""
         for event in events:
             if event.fault:
-                await outcomes.stopped(tx, self._letters, event.notice_id, event.fault)
+                await outcomes.record_failed(tx, self._letters, event.notice_id, event.fault)
             else:
-                await outcomes.sent(tx, self._letters, event.notice_id, by_mail=event)
+                await outcomes.record_sent(tx, self._letters, event.notice_id, by_mail=event)
 
     async def receive_mail(self, events: Sequence[MailReceived], tx: UnitOfWork) -> None:
-        """Put mails before a person, or with the request of the letter that they answer."""
+        """Stores received mails, each with the request that it answers, if any."""
         for event in events:
-            await inbox.take(tx, self._letters, event)
+            await inbox.receive(tx, self._letters, event)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
-        words = self._letters.words(letter_kinds.asked(asked, request), self._letters.reader(request))
-        await requests.apply(await correspondence.ask(requests.tx, request, asked, words, recorded=False))
+        words = self._letters.words(letter_kinds.question_wording(asked, request), self._letters.reader(request))
+        await requests.apply(await sealed_letters.ask_question(requests.tx, request, asked, words, recorded=False))
 
     @asynccontextmanager
     async def _locked(self, events: Sequence[Event], tx: UnitOfWork) -> AsyncIterator[Requests]:
-        """The requests that the events are about; written when the block ends."""
+        """Locks the requests of these events, and saves them when the block ends."""
         requests = await Requests.locked(tx, self._letters, [event.request_id for event in events])
         for event in events:
             if (request := requests.get(event.request_id)) and request.right is not event.right:
@@ -189,7 +189,7 @@ class Handlers:
         await requests.save()
 
 
-def _name(event: TimerFired) -> str:
+def _milestone_name(event: TimerFired) -> str:
     if event.kind is TimerKind.TARGET:
         return f"target_{event.step}"
     return f"due_in_{event.days}_days" if event.step == "approaching" else event.step

@@ -23,10 +23,10 @@ from services.intake.access.auth import Caller
 from services.intake.core.errors import BadRequest
 from services.intake.core.metrics import REQUESTS
 from services.intake.identity.proving import named
-from services.intake.letters import correspondence, delivery
-from services.intake.letters.rendering import Letters
+from services.intake.letters import delivery_queue, sealed_letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request.aggregate import Request
-from services.intake.request.delivery import SENT_TO
+from services.intake.request.delivery_effects import SENT_CHANNELS
 from services.intake.request.letter_kinds import LetterField
 from services.intake.store import repository
 from services.intake.store.repository import Requests
@@ -66,8 +66,8 @@ _CODE = "SELECT request_id, address, code_hash, code_until, used_at FROM proof_l
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """A link that was used, or its code: the request that it is for; ``address``: the mark of where it went."""
+class UsedLink:
+    """A link or code that was used: its request, and the fingerprint of its address."""
 
     request_id: UUID
     address: bytes
@@ -78,7 +78,7 @@ class ProofLinks:
     """Sends links and codes, and takes them; ``url``: the address of the portal, before the language of a page."""
 
     unit_of_work: UnitOfWorkFactory
-    letters: Letters
+    letters: LetterFacts
     policy: LinkPolicy
     url: str
 
@@ -93,7 +93,7 @@ class ProofLinks:
         is asked for; sent twice it has one letter.
         """
         async with self.unit_of_work.begin() as tx:
-            if portal is None or await may_follow(tx.connection, request_id, portal):
+            if portal is None or await is_visible_in_portal(tx.connection, request_id, portal):
                 await self.write(tx, request_id, link_id, typed=True, asker=asker)
 
     async def write(
@@ -114,8 +114,8 @@ class ProofLinks:
         """Writes the letter with a link to an address that staff have looked up."""
         await self._send(tx, request, uuid7(), (address, None), typed=False)
 
-    async def look(self, token: str) -> UUID | None:
-        """The request that a link is for, for as long as it is good; looking uses up nothing."""
+    async def find_request(self, token: str) -> UUID | None:
+        """Returns the request of a valid link without using it up."""
         async with self.unit_of_work.pool.acquire() as connection:
             found: UUID | None = await connection.fetchval(_LOOK, _hash(token), self.unit_of_work.clock.now())
             return found
@@ -131,29 +131,29 @@ class ProofLinks:
                 tx.log_evidence(request_id, "proof.disowned", {})
             return request_id is not None
 
-    async def open(self, token: str) -> Used | None:
-        """The request that a link is for, which uses it up; None if it is none, was used, or has expired."""
+    async def open(self, token: str) -> UsedLink | None:
+        """Uses a link, and returns its request; None if it is unknown, used or expired."""
         async with self.unit_of_work.begin() as tx:
             row = await tx.connection.fetchrow(_OPEN, _hash(token), tx.now)
             if row is None:
                 return None
             tx.log_evidence(row["request_id"], "proof.link_used", {})
-            return Used(*row)
+            return UsedLink(*row)
 
-    async def enter(self, link_id: UUID, code: str) -> Used | None:
-        """The request that a code is for, which uses up its link; None if it is wrong, or good no more."""
+    async def enter(self, link_id: UUID, code: str) -> UsedLink | None:
+        """Checks a code, and uses up its link; None if it is wrong or expired."""
         async with self.unit_of_work.begin() as tx:
             row = await tx.connection.fetchrow(_CODE, link_id)
             if row is None:
                 return None
             request_id: UUID = row["request_id"]
-            failed, disowned = await _stopped(tx, request_id)
+            failed, disowned = await _failures(tx, request_id)
             good = row["used_at"] is None and row["code_until"] > tx.now and failed < self.policy.failures
             good = good and not disowned
             if good and hmac.compare_digest(row["code_hash"], _code_hash(tx, link_id, code)):
                 await tx.connection.execute("UPDATE proof_link SET used_at = $2 WHERE link_id = $1", link_id, tx.now)
                 tx.log_evidence(request_id, "proof.code_entered", {})
-                return Used(request_id, row["address"])
+                return UsedLink(request_id, row["address"])
             await tx.connection.execute("UPDATE proof_link SET failures = failures + 1 WHERE link_id = $1", link_id)
             if failed + 1 == self.policy.failures:
                 tx.log_evidence(request_id, "proof.stopped", {"failures": self.policy.failures})
@@ -161,19 +161,19 @@ class ProofLinks:
                 tx.after_commit(REQUESTS.labels(right, "identity_failed").inc)
             return None
 
-    async def proved_by(self, used: Used, requests: Sequence[Request]) -> list[UUID]:
+    async def proved_by(self, used: UsedLink, requests: Sequence[Request]) -> list[UUID]:
         """Those of the requests that state the address to which the link went: of these, and no other, it is proved."""
         async with self.unit_of_work.begin() as tx:
             known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in requests])
             return [
                 each.request_id
                 for each in requests
-                if (stated := _stated(known.get(each.subject_ref)))
+                if (stated := _stated_email(known.get(each.subject_ref)))
                 and tx.vault.keyring.fingerprint(stated) == used.address
             ]
 
-    async def once(self, token_id: str) -> bool:
-        """Whether a token of the customer portal is seen for the first time."""
+    async def is_first_use(self, token_id: str) -> bool:
+        """Records a token of the customer portal; returns whether it is its first use."""
         async with self.unit_of_work.begin() as tx:
             take = "INSERT INTO used_token (token_hash, used_at) VALUES ($1, $2) ON CONFLICT DO NOTHING"
             done: str = await tx.connection.execute(take, _hash(token_id), tx.now)
@@ -185,11 +185,11 @@ class ProofLinks:
         """``way``: to which address, and by whom it is asked for."""
         address, asker = way
         mark = tx.vault.keyring.fingerprint(Identity(IdentityType.EMAIL, address))
-        failed, disowned = await _stopped(tx, request.request_id)
+        failed, disowned = await _failures(tx, request.request_id)
         if disowned:
             tx.log_evidence(request.request_id, "proof.link_withheld", {"reason": "disowned"})
             return
-        bound = await counted(tx, self.policy, request.request_id, address, asker)
+        bound = await count_sending(tx, self.policy, request.request_id, address, asker)
         if bound is None:
             tx.log_evidence(request.request_id, "proof.link_withheld", {"reason": "too_many"})
             return
@@ -201,7 +201,7 @@ class ProofLinks:
         by = (bound.mailbox, bound.asker, bound.first)
         await tx.connection.execute(_INSERT, *known, tx.now, code_until, expires_at, *by)
         link = f"{self.url}/{request.language}/prove/{token}"
-        together = await _together(tx, request)
+        together = await _case_of(tx, request)
         fields: dict[str, LetterField] = {
             "to": address,
             "link": link,
@@ -211,9 +211,9 @@ class ProofLinks:
             "rights": FactList(tuple(Term("right", each.right) for each in together)),
             "about": "" if any(each.begins_by_proof for each in together) else "begun",
         }
-        letter = correspondence.write(self.letters, request, ("proof_link", fields), tx.now)
-        await delivery.keep(tx, self.letters, [delivery.Written(request, letter)])
-        named: dict[str, JsonValue] = correspondence.named(letter)
+        letter = sealed_letters.compose(self.letters, request, ("proof_link", fields), tx.now)
+        await delivery_queue.store_letters(tx, self.letters, [delivery_queue.NewLetter(request, letter)])
+        named: dict[str, JsonValue] = sealed_letters.letter_evidence(letter)
         tx.log_evidence(request.request_id, "letter.written", named)
 
 
@@ -223,7 +223,7 @@ async def end(tx: UnitOfWork, request_id: UUID) -> None:
         tx.log_evidence(request_id, "proof.links_ended", {"reason": "quoted"})
 
 
-async def end_shown(tx: UnitOfWork, tokens: Collection[str]) -> list[str]:
+async def end_links(tx: UnitOfWork, tokens: Collection[str]) -> list[str]:
     """Ends the links of every request of which one is about to be shown; returns the tokens that were good."""
     by_hash = {_hash(each): each for each in tokens}
     found = await tx.connection.fetch(_LIVE, list(by_hash), tx.now) if by_hash else []
@@ -232,26 +232,26 @@ async def end_shown(tx: UnitOfWork, tokens: Collection[str]) -> list[str]:
     return [by_hash[row["token_hash"]] for row in found]
 
 
-async def _stopped(tx: UnitOfWork, request_id: UUID) -> tuple[int, bool]:
+async def _failures(tx: UnitOfWork, request_id: UUID) -> tuple[int, bool]:
     """Counts the wrong codes of a request, and says whether its recipient has disowned it."""
     [(failed, disowned)] = await tx.connection.fetch(_FAILED, request_id)
     return failed, bool(disowned)
 
 
-async def _together(tx: UnitOfWork, request: Request) -> Sequence[Request]:
+async def _case_of(tx: UnitOfWork, request: Request) -> Sequence[Request]:
     """Returns the rights of the same message: the letter names all that its link confirms."""
     return await repository.read_case(tx.connection, request.case_id) if request.case_id else [request]
 
 
-async def may_follow(connection: Connection, request_id: UUID, portal: Caller) -> bool:
+async def is_visible_in_portal(connection: Connection, request_id: UUID, portal: Caller) -> bool:
     """Returns whether the portal submitted the request, or it came by e-mail or post: other channels' are not shown."""
     request = await repository.read(connection, request_id)
     if request is None:
         return False
-    return request.channel in SENT_TO or await auth.same_channel(connection, portal, request.key_id)
+    return request.channel in SENT_CHANNELS or await auth.same_channel(connection, portal, request.key_id)
 
 
-def _stated(known: SubjectData | None) -> Identity | None:
+def _stated_email(known: SubjectData | None) -> Identity | None:
     """The e-mail address of which a request can be proved."""
     return named([each for each in known.identities if each.source == "requester"], "email") if known else None
 
@@ -260,8 +260,8 @@ async def _address(tx: UnitOfWork, request: Request) -> str | None:
     """The e-mail address that the requester has given; of an erasure that is done, the one to which letters went."""
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
     if known is not None:
-        mine = [i for i in known.identities if i.source == "requester" and i.type is IdentityType.EMAIL]
-        best = sorted(mine, key=attrgetter("level"), reverse=True)  # what is proved comes first
+        stated = [i for i in known.identities if i.source == "requester" and i.type is IdentityType.EMAIL]
+        best = sorted(stated, key=attrgetter("level"), reverse=True)  # what is proved comes first
         given = [each.value for each in best if _is_address(each.value)]
     else:
         try:
@@ -294,7 +294,7 @@ METHOD: Final = "contact_on_file"
 _FIELD: Final = "contact_on_file"
 
 
-async def ask(tx: UnitOfWork, request: Request, links: ProofLinks, address: str) -> None:
+async def send_to_contact_on_file(tx: UnitOfWork, request: Request, links: ProofLinks, address: str) -> None:
     """Seals the address with the letters of the request, and sends a proof link there.
 
     A staff member who enters an address of their own would get the data of another: so, as with proof by hand, a second
@@ -302,7 +302,7 @@ async def ask(tx: UnitOfWork, request: Request, links: ProofLinks, address: str)
 
     Raises ``BadRequest``, ``IllegalTransition``.
     """
-    request.must_be_ours()
+    request.require_controller()
     try:
         contact = normalise(IdentityType.EMAIL, address)
     except MalformedIdentity:
@@ -313,11 +313,11 @@ async def ask(tx: UnitOfWork, request: Request, links: ProofLinks, address: str)
         raise BadRequest("the request names no account, so no contact is on file for it: leave it out", _FIELD)
     if any(each.level > NOTHING for each in stated):
         raise IllegalTransition("a part of the request is proved: revoke that proof first (revoke-proof)")
-    await correspondence.seal(tx, request, METHOD, "", contact.encode())
+    await sealed_letters.seal_text(tx, request, METHOD, "", contact.encode())
     await links.write_to(tx, request, contact)
 
 
-async def of_link(tx: UnitOfWork, used: Used) -> Identity | None:
+async def contact_of_link(tx: UnitOfWork, used: UsedLink) -> Identity | None:
     """Returns the contact on file to which the link went; None where it went to an address that the requester gave."""
     for _, _, content in await tx.vault.open_kind(tx.connection, used.request_id, METHOD):
         contact = Identity(IdentityType.EMAIL, content.decode(), source="requester")
@@ -342,7 +342,7 @@ _SENT_AFTER_ALL = "DELETE FROM proof_withheld WHERE request_id = $1"
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class SendingMarks:
     """The keys by which letters with a link are counted: the mailbox, and the asker (each day another one)."""
 
     mailbox: bytes
@@ -357,9 +357,9 @@ def mailbox_of(address: str) -> str:
     return f"{local.replace('.', '') if domain in _DOTTED else local}@{domain}"
 
 
-async def counted(
+async def count_sending(
     tx: UnitOfWork, policy: LinkPolicy, request_id: UUID, address: str, asker: str | None
-) -> Counted | None:
+) -> SendingMarks | None:
     """Counts another letter of that request to that address; None: it is one too many, and is withheld.
 
     ``asker``: the network address of the caller; None: our staff.
@@ -375,7 +375,7 @@ async def counted(
         await tx.connection.execute(_WITHHELD, request_id, tx.now)
         return None
     await tx.connection.execute(_SENT_AFTER_ALL, request_id)
-    return Counted(mailbox, who, first)
+    return SendingMarks(mailbox, who, first)
 
 
 def mailbox_mark(keyring: Keyring, address: str) -> bytes:

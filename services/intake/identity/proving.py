@@ -25,7 +25,7 @@ def identity_policy(overlay: Path | None = None) -> IdentityPolicy:
     return read_with_ours(POLICY, IdentityPolicy, overlay)
 
 
-class Proof(NamedTuple):
+class ProofOfIdentity(NamedTuple):
     """The proof of one identity by one method; ``since``: from when on it is theirs, as far as that is proved."""
 
     type: IdentityType
@@ -45,7 +45,7 @@ class Proved:
 
 
 @dataclass(frozen=True, slots=True)
-class Proving:
+class ProofEvaluator:
     """Turns a statement of proof into levels."""
 
     policy: ProofPolicy
@@ -71,10 +71,10 @@ class Proving:
         if assurance:
             grant.must_state(assurance.level)
         found = [*self._in_short(stated, assurance, grant, now)]
-        for place, said in enumerate(proofs):
-            found.append(self._listed(stated, said, f"proofs.{place}", grant, now))
+        for place, stated_proofs in enumerate(proofs):
+            found.append(self._listed(stated, stated_proofs, f"proofs.{place}", grant, now))
             grant.must_state(found[-1].level)
-        known = [_with(identity, found) for identity in stated]
+        known = [_with_levels(identity, found) for identity in stated]
         if two_contact_points((*before, *known)):
             alone = proved_alone((*before, *known))
             known = [raised(each, grant.level, alone=alone) for each in known]
@@ -83,7 +83,7 @@ class Proving:
 
     def _in_short(
         self, stated: Sequence[Identity], assurance: Assurance | None, grant: Grant, now: datetime
-    ) -> list[Proof]:
+    ) -> list[ProofOfIdentity]:
         """Returns all that is stated and that the method can prove; of several numbers none, as it is unclear which."""
         if assurance is None:
             return []
@@ -91,14 +91,14 @@ class Proving:
         level = min(assurance.level, method.level)
         one_number = len({each.value for each in stated if each.type is IdentityType.PHONE}) == 1
         return [
-            Proof(each.type, each.value, assurance.method, level, now, method.together)
+            ProofOfIdentity(each.type, each.value, assurance.method, level, now, method.together)
             for each in stated
             if each.type in method.proves and (each.type is not IdentityType.PHONE or one_number)
         ]
 
     def _listed(
         self, stated: Sequence[Identity], said: IdentityProof, place: str, grant: Grant, now: datetime
-    ) -> Proof:
+    ) -> ProofOfIdentity:
         method = self._method(said.method, f"{place}.method", grant)
         identity = named(stated, said.identity)
         if identity is None:
@@ -118,7 +118,7 @@ class Proving:
             raise BadRequest(oldest, f"{place}.proved_at")
         fresh = method.of_record and proved_at - since < timedelta(days=self.policy.on_file_days)
         level = less(method.level) if fresh else method.level
-        return Proof(identity.type, identity.value, said.method, level, since, method.together)
+        return ProofOfIdentity(identity.type, identity.value, said.method, level, since, method.together)
 
     def _method(self, name: str, field: str, grant: Grant) -> Method:
         """Returns a method of the policy that the caller may state: what stays in the evidence is no free text."""
@@ -130,18 +130,20 @@ class Proving:
         return method
 
 
-def _with(identity: Identity, proofs: Sequence[Proof]) -> Identity:
+def _with_levels(identity: Identity, proofs: Sequence[ProofOfIdentity]) -> Identity:
     """The identity as well as it is proved."""
-    mine = [proof for proof in proofs if (proof.type, proof.value) == (identity.type, identity.value)]
-    if not mine:
+    own_proofs = [proof for proof in proofs if (proof.type, proof.value) == (identity.type, identity.value)]
+    if not own_proofs:
         return identity
     level, together = identity.level, identity.together
-    for proof in mine:
+    for proof in own_proofs:
         if proof.level > level:
             level, together = proof.level, proof.together
         elif proof.level == level:
             together = together and proof.together
-    since = [proof.since for proof in mine if proof.level > NOTHING] if identity.type is IdentityType.PHONE else []
+    since = (
+        [proof.since for proof in own_proofs if proof.level > NOTHING] if identity.type is IdentityType.PHONE else []
+    )
     if since and identity.proved_since:
         since.append(identity.proved_since)
     return replace(identity, level=level, together=together, proved_since=min(since, default=identity.proved_since))

@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake.access.auth import LOOKS, Caller
+from services.intake.access.auth import READ_ACTIONS, Caller
 from services.intake.access.grant import Power
 from services.intake.core.errors import BadRequest, Forbidden, NotFound, NotReady
 from services.intake.incidents.incident import (
@@ -29,8 +29,8 @@ from services.intake.incidents.incident import (
     Whom,
     owed,
 )
-from services.intake.letters import correspondence, delivery
-from services.intake.letters.rendering import Letters
+from services.intake.letters import delivery_queue, sealed_letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request.aggregate import Request
 from services.intake.store import repository
 from shared.domain.errors import IllegalTransition
@@ -104,18 +104,18 @@ async def open_one(tx: UnitOfWork, request_id: UUID, package_id: UUID, fault: Re
         tx.log_evidence(request_id, "incident.opened", detail)
 
 
-async def enter(tx: UnitOfWork, said: IncidentFound, caller: Caller) -> Incident:
+async def enter(tx: UnitOfWork, statement: IncidentFound, caller: Caller) -> Incident:
     """Opens an incident that was found elsewhere, without an owner if the caller has handled its request.
 
     Raises ``Forbidden``, ``BadRequest``.
     """
     caller.grant.must(Power.SUBMIT)
-    if said.request_id and await repository.read(tx.connection, said.request_id) is None:
+    if statement.request_id and await repository.read(tx.connection, statement.request_id) is None:
         raise BadRequest("there is no such request; leave it out if it happened in the handling of none", "request_id")
-    incident_id = await _insert(tx, said.found_at, said.request_id, None, None, 0)
+    incident_id = await _insert(tx, statement.found_at, statement.request_id, None, None, 0)
     incident = await load(tx, incident_id or uuid7())
     _log(tx, incident, "entered", {}, caller)
-    await state(tx, incident, IncidentFacts(**said.model_dump(exclude={"request_id"})), caller)
+    await state(tx, incident, IncidentFacts(**statement.model_dump(exclude={"request_id"})), caller)
     return await load(tx, incident.incident_id)
 
 
@@ -125,25 +125,29 @@ async def must_not_have_handled(tx: UnitOfWork, incident: Incident, caller: Call
         raise Forbidden("you have handled this request: another person must see to its incident")
 
 
-async def state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller: Caller) -> None:
+async def state(tx: UnitOfWork, incident: Incident, statement: IncidentFacts, caller: Caller) -> None:
     """States the facts, in a new version; other facts void the decision. Raises ``BadRequest``."""
     _must_be_open(incident)
-    if unknown := sorted({*said.categories} - tx.policy.categories.keys()):
+    if unknown := sorted({*statement.categories} - tx.policy.categories.keys()):
         known = ", ".join(sorted(tx.policy.categories))
         raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}", "categories")
-    if said.found_at > min([incident.opened_at, *(each.notified_at for _, each in incident.notices)]):
+    if statement.found_at > min([incident.opened_at, *(each.notified_at for _, each in incident.notices)]):
         raise BadRequest("it was on record, or a notice went out, before then; say when we knew", "found_at")
     owner = None if await _has_handled(tx, incident, caller) else caller.holder
-    stated: dict[str, object] = {"owner": owner, "categories": sorted({*said.categories}), "people": said.people}
+    stated: dict[str, object] = {
+        "owner": owner,
+        "categories": sorted({*statement.categories}),
+        "people": statement.people,
+    }
     # One person cannot lengthen the 72 hours: a later time counts with the decision of two.
-    stated |= {"found_at": min(incident.found_at, said.found_at)}
-    if incident.facts != said:
+    stated |= {"found_at": min(incident.found_at, statement.found_at)}
+    if incident.facts != statement:
         await tx.connection.execute(_VOID, str(incident.incident_id))
-    await _put(tx, incident, said, caller, stated)
+    await _put(tx, incident, statement, caller, stated)
 
 
 async def decide(
-    tx: UnitOfWork, texts: Letters, incident: Incident, said: RiskDecided, caller: Caller, proposer: str
+    tx: UnitOfWork, texts: LetterFacts, incident: Incident, statement: RiskDecided, caller: Caller, proposer: str
 ) -> None:
     """Takes the decision that a second person approves: the letters go out, and a later discovery counts.
 
@@ -153,33 +157,35 @@ async def decide(
     facts = incident.facts
     if facts is None:
         raise NotReady("state the facts first (Art. 33(5)): the risk follows from them")
-    if said.concerned and "us" not in facts.controllers:
+    if statement.concerned and "us" not in facts.controllers:
         raise BadRequest("only the customer decides about these data, and notifies the data subjects", "concerned")
-    written = await _write(tx, texts, incident, facts, said)
-    more: dict[str, JsonValue] = {"proposed_by": proposer, "concerned": len(said.concerned), "letters": written}
-    await _put(tx, incident, said, caller, {"found_at": facts.found_at}, proposer, **more)
+    written = await _write(tx, texts, incident, facts, statement)
+    more: dict[str, JsonValue] = {"proposed_by": proposer, "concerned": len(statement.concerned), "letters": written}
+    await _put(tx, incident, statement, caller, {"found_at": facts.found_at}, proposer, **more)
 
 
-async def _write(tx: UnitOfWork, texts: Letters, incident: Incident, facts: IncidentFacts, said: RiskDecided) -> int:
+async def _write(
+    tx: UnitOfWork, texts: LetterFacts, incident: Incident, facts: IncidentFacts, statement: RiskDecided
+) -> int:
     """Writes by each named request that has no letter of this incident (Art. 34); returns how many."""
-    kept = list[delivery.Written]()
+    kept = list[delivery_queue.NewLetter]()
     categories = FactList(tuple(Term("category", each) for each in sorted({*facts.categories})))
-    for request in await _concerned(tx, incident, said):
-        if (words := said.words.get(language := texts.reader(request).language)) is None:
+    for request in await _concerned(tx, incident, statement):
+        if (words := statement.words.get(language := texts.reader(request).language)) is None:
             raise BadRequest(f"one of those concerned reads {language}: write the letter in that language", "words")
         fields = {"found_on": facts.found_at, "categories": categories, **words.model_dump()}
-        letter = correspondence.write(texts, request, ("breach", fields), tx.now)
-        kept.append(delivery.Written(request, letter))
-        tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
-    await delivery.keep(tx, texts, kept)
+        letter = sealed_letters.compose(texts, request, ("breach", fields), tx.now)
+        kept.append(delivery_queue.NewLetter(request, letter))
+        tx.log_evidence(request.request_id, "letter.written", sealed_letters.letter_evidence(letter))
+    await delivery_queue.store_letters(tx, texts, kept)
     rows = [(incident.incident_id, each.request.request_id, each.sealing.sealed_id) for each in kept]
     await tx.connection.executemany(_NOTE, rows)
     return len(rows)
 
 
-async def _concerned(tx: UnitOfWork, incident: Incident, said: RiskDecided) -> Sequence[Request]:
+async def _concerned(tx: UnitOfWork, incident: Incident, statement: RiskDecided) -> Sequence[Request]:
     """The named requests that have no letter yet, locked until the end; raises ``BadRequest``."""
-    ids, notified = sorted({*said.concerned}), {each.request_id for each in incident.letters}
+    ids, notified = sorted({*statement.concerned}), {each.request_id for each in incident.letters}
     await tx.connection.execute(_LOCK_ALL, ids)
     found = await repository.read_all(tx.connection, ids)
     if missing := {*ids} - {each.request_id for each in found}:
@@ -204,26 +210,28 @@ async def _concerned(tx: UnitOfWork, incident: Incident, said: RiskDecided) -> S
     return [each for each in found if each.request_id not in notified]
 
 
-async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> None:
+async def note(tx: UnitOfWork, incident: Incident, statement: Notified, caller: Caller) -> None:
     """Notes a notification; one that is noted after the 72 hours is late, whatever its date."""
     _must_be_open(incident)
-    if not incident.found_at <= said.notified_at <= tx.now:
+    if not incident.found_at <= statement.notified_at <= tx.now:
         raise BadRequest(
             "a notice is neither earlier than the discovery nor in the future; say when it was", "notified_at"
         )
-    first = said.whom in {"authority", "controller"} and said.whom not in {each.whom for _, each in incident.notices}
+    first = statement.whom in {"authority", "controller"} and statement.whom not in {
+        each.whom for _, each in incident.notices
+    }
     late = first and tx.now > incident.notify_by
-    if late and said.delay is None:
+    if late and statement.delay is None:
         raise BadRequest("after the 72 hours say why it is late (Art. 33(1)), or why it is noted late", "delay")
     notified_at = (
-        min(filter(None, [incident.notified_at, said.notified_at]))
-        if said.whom == "authority"
+        min(filter(None, [incident.notified_at, statement.notified_at]))
+        if statement.whom == "authority"
         else incident.notified_at
     )
-    await _put(tx, incident, said, caller, {"notified_at": notified_at}, late=late)
+    await _put(tx, incident, statement, caller, {"notified_at": notified_at}, late=late)
 
 
-async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller: Caller) -> None:
+async def close(tx: UnitOfWork, incident: Incident, statement: IncidentClosed, caller: Caller) -> None:
     """Closes an incident once two people have decided about it and everybody who must be was notified.
 
     Raises ``NotReady``, ``IllegalTransition``.
@@ -247,7 +255,7 @@ async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller
         raise NotReady("data subjects were not notified: note the notice to them (Art. 34(1), 34(3)(c))")
     clocked = whom & {"authority", "controller"} or {"authority"}
     in_time = all(noted.get(each, tx.now) <= incident.notify_by for each in clocked)
-    await _put(tx, incident, said, caller, {"closed_at": tx.now}, risk=risk.risk, in_time=in_time)
+    await _put(tx, incident, statement, caller, {"closed_at": tx.now}, risk=risk.risk, in_time=in_time)
 
 
 async def read(tx: UnitOfWork, incident_id: UUID, caller: Caller) -> Incident:
@@ -314,7 +322,7 @@ async def _insert(tx: UnitOfWork, *found: object) -> UUID | None:
 async def _put(
     tx: UnitOfWork,
     incident: Incident,
-    said: Said,
+    statement: Said,
     caller: Caller,
     changed: Mapping[str, object],
     proposer: str | None = None,
@@ -322,14 +330,16 @@ async def _put(
 ) -> None:
     """Keeps what was said as an entry, and what it changes."""
     by, approver = proposer or caller.holder, caller.holder if proposer else None
-    entry = Entry(entry_id=uuid7(), kind=said.KIND, said_by=by, approved_by=approver, said_at=tx.now, said=said)
+    entry = Entry(
+        entry_id=uuid7(), kind=statement.KIND, said_by=by, approved_by=approver, said_at=tx.now, said=statement
+    )
     sealing = Sealing(incident.incident_id, "incident", "", entry.model_dump_json().encode(), entry.entry_id)
     await tx.vault.seal(tx.connection, [sealing], tx.now)
     now = incident.model_copy(update=changed)
     row = (now.found_at, now.owner, now.categories, now.people, now.notified_at, now.closed_at)
     await tx.connection.execute(_CHANGE, incident.incident_id, *row)
-    clear = said.model_dump(mode="json", include=_CLEAR)
-    _log(tx, incident, said.KIND, {"entry": str(entry.entry_id), **clear, **more}, caller)
+    clear = statement.model_dump(mode="json", include=_CLEAR)
+    _log(tx, incident, statement.KIND, {"entry": str(entry.entry_id), **clear, **more}, caller)
 
 
 def _log(tx: UnitOfWork, incident: Incident, what: str, detail: dict[str, JsonValue], caller: Caller) -> None:
@@ -342,5 +352,5 @@ async def _has_handled(tx: UnitOfWork, incident: Incident, caller: Caller) -> bo
     if incident.request_id is None:
         return False
     await tx.connection.execute(_LOCK, incident.request_id)
-    looks = [f"%{each}" for each in LOOKS]
+    looks = [f"%{each}" for each in READ_ACTIONS]
     return caller.holder in {row[0] for row in await tx.connection.fetch(_HANDLERS, incident.request_id, looks)}

@@ -132,8 +132,8 @@ async def _delete(tx: UnitOfWork, name: str, began: datetime) -> int:
 
 async def _forget_subjects(tx: UnitOfWork, name: str, began: datetime) -> int:
     """Deletes tokens that expired, and what those sealed whose event never came."""
-    gone = f"DELETE {DUE[name].rows} RETURNING token, subject_ref, used_at"
-    unread = [row for row in await tx.connection.fetch(gone, began) if row[2] is None]
+    deleted = f"DELETE {DUE[name].rows} RETURNING token, subject_ref, used_at"
+    unread = [row for row in await tx.connection.fetch(deleted, began) if row[2] is None]
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [row[1] for row in unread])
     for token, *_ in unread:
         tx.log_evidence(token, "evidence.tier_expired", {"tier": name})
@@ -143,11 +143,11 @@ async def _forget_subjects(tx: UnitOfWork, name: str, began: datetime) -> int:
 Drop = Callable[[UnitOfWork, Sequence[UUID], Sequence[UUID]], Coroutine[None, None, None]]
 
 
-def _of_requests(gone: str, drop: Drop) -> End:
-    """Ends rows that belong to requests, on record with each; ``gone``: the column that ``drop`` takes."""
+def _of_requests(deleted: str, drop: Drop) -> End:
+    """Ends rows that belong to requests, on record with each; ``deleted``: the column that ``drop`` takes."""
 
     async def end(tx: UnitOfWork, name: str, began: datetime) -> int:
-        query = f"SELECT r.request_id, {gone} {DUE[name].rows} LIMIT {_AT_A_TIME} FOR UPDATE OF r SKIP LOCKED"
+        query = f"SELECT r.request_id, {deleted} {DUE[name].rows} LIMIT {_AT_A_TIME} FOR UPDATE OF r SKIP LOCKED"
         rows = await tx.connection.fetch(query, began)
         await drop(tx, [row[0] for row in rows], [row[1] for row in rows])
         for request_id in dict.fromkeys(row[0] for row in rows):
@@ -172,9 +172,11 @@ async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[U
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [*requests, *subjects])
     for table in ("request_lookup", "recipient_notice"):
         await tx.connection.execute(f"DELETE FROM {table} WHERE request_id = ANY($1)", requests)  # noqa: S608  # names
-    gone = 'DELETE FROM request WHERE request_id = ANY($1) RETURNING request_id, "right"'  # and all that refers to it
-    for request_id, right in await tx.connection.fetch(gone, requests):
-        status.forget(tx, request_id)
+    deleted = (
+        'DELETE FROM request WHERE request_id = ANY($1) RETURNING request_id, "right"'  # and all that refers to it
+    )
+    for request_id, right in await tx.connection.fetch(deleted, requests):
+        status.publish_tombstone(tx, request_id)
         tx.publish(RequestExpired(request_id=request_id, right=Right(right), occurred_at=tx.now))
 
 
@@ -239,7 +241,7 @@ DUE: Final[Mapping[str, Tier]] = {
     ),
     "sessions": Tier("FROM web_session WHERE expires_at < $1", None, _delete),
     "tokens": Tier("FROM used_token WHERE used_at < $1::timestamptz - interval '1 day'", None, _delete),
-    "digests": Tier(digests.EXPIRED, "correspondence_months", lambda tx, _, began: digests.forget(tx, began)),
+    "digests": Tier(digests.EXPIRED, "correspondence_months", lambda tx, _, began: digests.delete_expired(tx, began)),
 }
 _PACKAGES: Final = """FROM package JOIN request r USING (request_id) WHERE r.responded_at < $1 AND EXISTS (
     SELECT FROM vault.sealed s

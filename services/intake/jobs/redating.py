@@ -4,7 +4,7 @@ from datetime import date
 from functools import partial
 from uuid import UUID
 
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import State
 from services.intake.store.repository import Requests
@@ -56,7 +56,7 @@ def by_policy(request: Request, policy: TimeLimitPolicy) -> Transition | None:
 async def redate(unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, batch: int = BATCH) -> int:
     """Redates every open request whose dates differ by this policy; returns how many. A second run finds none."""
     cursor: Cursor | None = BEGINNING
-    redated, letters, heartbeats = 0, Letters(), Heartbeats()
+    redated, letters, heartbeats = 0, LetterFacts(), Heartbeats()
     while cursor is not None:
         step = partial(_redate_some, unit_of_work, policy, letters, cursor, batch)
         some, cursor = await retry_while_unavailable(step, "redate", heartbeats)
@@ -65,7 +65,7 @@ async def redate(unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, batch
 
 
 async def _redate_some(
-    unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, letters: Letters, cursor: Cursor, batch: int
+    unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, letters: LetterFacts, cursor: Cursor, batch: int
 ) -> tuple[int, Cursor | None]:
     redated = 0
     async with unit_of_work.begin() as tx:

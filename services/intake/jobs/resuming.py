@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request.aggregate import Request, Transition
 from services.intake.store.repository import Requests
 from shared.app.service import Running
@@ -105,8 +105,8 @@ async def erase_released(unit_of_work: UnitOfWorkFactory) -> int:
     """Asks again for what answered erasures left because of a hold that is lifted; returns how many it found."""
     async with unit_of_work.begin() as tx:
         found = {row[0]: row[1] for row in await tx.connection.fetch(_HELD, _AT_A_TIME)}
-        await _move(tx, found, lambda request: request.let_go_of_hold(found[request.request_id]))
-        await stored_holds.forget_kept(tx.connection, found)
+        await _move(tx, found, lambda request: request.release_hold(found[request.request_id]))
+        await stored_holds.forget_retained(tx.connection, found)
     return len(found)
 
 
@@ -134,7 +134,7 @@ async def _move(tx: UnitOfWork, found: Iterable[UUID], move: Callable[[Request],
     """Moves each of these requests from its newest state."""
     if not (found := list(found)):
         return
-    requests = await Requests.locked(tx, Letters(), found)
+    requests = await Requests.locked(tx, LetterFacts(), found)
     for request in requests.all:
         if transition := move(request):
             await requests.apply(transition)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
+from services.intake.request.letter_kinds import ANSWERS, LetterOf, add_sentence
 from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain import reference
 from shared.domain.rights import Right, Role
@@ -25,12 +25,12 @@ class Case:
         """Returns the number by which the person knows the case."""
         return self.requests[0][0]
 
-    def acknowledged(self, codes: Sequence[str]) -> Sentence:
+    def acknowledgement_of_others(self, codes: Sequence[str]) -> Sentence:
         """Returns what the acknowledgement says of the others; ``codes``: those of their letters, in order."""
         _, *others = zip(self.requests, codes, strict=True)
-        said = tuple(_part(*request, code) for request, code in others)
+        sentence = tuple(_part(*request, code) for request, code in others)
         key = "case.acknowledged" if all(codes) else "case.acknowledged_without_codes"
-        return say(key, case=reference.of(self.case_id), others=FactList(said))
+        return say(key, case=reference.of(self.case_id), others=FactList(sentence))
 
 
 def _part(request_id: UUID, right: Right, role: Role, code: str) -> Sentence:
@@ -39,7 +39,7 @@ def _part(request_id: UUID, right: Right, role: Role, code: str) -> Sentence:
     return say("case.of_customer", part=part) if role == "processor" else part
 
 
-def with_case(
+def add_case_sentence(
     request: StoredRequest, written: Sequence[LetterOf], others: Sequence[StoredRequest]
 ) -> Sequence[LetterOf]:
     """Adds the case number to letters that answer a request of a case; the last answer lists all parts.
@@ -52,13 +52,13 @@ def with_case(
     answered = [each for each in others if each.outcome and each.responded_at]
     if answered and len(answered) == len(others):
         parts = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
-        said = say("case.all_answered", **facts, others=FactList(tuple(parts)))
+        sentence = say("case.all_answered", **facts, others=FactList(tuple(parts)))
     else:
-        said = say("case.answered", **facts)
-    return [(kind, also(fields, said) if kind in ANSWERS else fields) for kind, fields in written]
+        sentence = say("case.answered", **facts)
+    return [(kind, add_sentence(fields, sentence) if kind in ANSWERS else fields) for kind, fields in written]
 
 
-def answers(request: StoredRequest, written: Sequence[LetterOf]) -> bool:
+def answers_case(request: StoredRequest, written: Sequence[LetterOf]) -> bool:
     """Returns whether one of these letters answers a part of a case."""
     return request.case_id is not None and any(kind in ANSWERS for kind, _ in written)
 

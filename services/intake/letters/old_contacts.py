@@ -1,4 +1,4 @@
-"""Tells what was corrected: the requester which fields, an old contact point that it is one no longer."""
+"""Writes about corrections: to the requester which fields, to an old contact point that it was replaced."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -12,17 +12,19 @@ from shared.domain.sentences import FactList, Sentence, Term, say
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData
 
-_POINTS: Mapping[str, IdentityType] = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}
+_CONTACT_FIELDS: Mapping[str, IdentityType] = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}
 """Fields of a rectification that are contact points."""
 
 
-def corrects(request: StoredRequest) -> bool:
-    """Returns whether a correction was made that we must confirm, and not a customer."""
+def made_correction(request: StoredRequest) -> bool:
+    """Returns whether we, and not a customer, must confirm a correction that was made."""
     corrected = any(task.operation == Operation.RECTIFY and task.changed for task in request.tasks or ())
     return request.right is Right.RECTIFICATION and request.tenant is None and corrected
 
 
-async def notices(tx: UnitOfWork, corrected: Sequence[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:
+async def old_contact_letters(
+    tx: UnitOfWork, corrected: Sequence[StoredRequest]
+) -> list[tuple[StoredRequest, LetterOf]]:
     """Returns the letters to old contact points after corrections, all read together."""
     if not corrected:
         return []
@@ -34,7 +36,7 @@ async def notices(tx: UnitOfWork, corrected: Sequence[StoredRequest]) -> list[tu
     ]
 
 
-async def to_correct(tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
+async def corrected_fields(tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
     """Returns the fields of a rectification in their order, without values."""
     if request.right is not Right.RECTIFICATION or request.tenant or not any(kind == "answer" for kind, _ in written):
         return ()
@@ -53,16 +55,16 @@ def old_points(known: SubjectData, now: datetime) -> list[str]:
 
 
 def _replaced(change: Change, identities: Sequence[Identity], now: datetime) -> Iterator[str]:
-    kind = _POINTS.get(change.field)
+    kind = _CONTACT_FIELDS.get(change.field)
     if kind is None or change.record:
         return
     proved = [each for each in identities if each.type is kind and each.level > NOTHING]
     current = [each.value for each in proved if not each.valid_to or each.valid_to > now]
-    said = [_spelled(kind, change.current)] if change.current else current
-    yield from (point for point in said if point != _spelled(kind, change.asserted))
+    stated = [_normalised(kind, change.current)] if change.current else current
+    yield from (point for point in stated if point != _normalised(kind, change.asserted))
 
 
-def _spelled(kind: IdentityType, raw: str) -> str:
+def _normalised(kind: IdentityType, raw: str) -> str:
     try:
         return normalise(kind, raw)
     except MalformedIdentity:

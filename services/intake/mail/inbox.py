@@ -1,7 +1,6 @@
-"""Takes in mail that was read: each once, sealed, and for a person to decide unless it reports about a letter.
+"""Stores received mail once each, sealed; staff decide about it, except about delivery reports.
 
-A copy to another of our addresses is the same mail. A report that a letter has not arrived makes that
-letter a person's task.
+A copy to another of our addresses is the same mail. A bounce marks its letter as undelivered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from uuid import UUID
 from services.intake.core.errors import NotFound
 from services.intake.core.metrics import MAIL
 from services.intake.delivery import outcomes
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.events import MailReceived
 from shared.domain.mail_content import CONTENT, KIND, READ, MailContent, MailKind
@@ -28,7 +27,7 @@ _STATES: Final[Mapping[MailKind, str]] = {
 }
 """States of the kinds that a person sees."""
 _COLUMNS = "mail_id, digest, received_at, by_mx, read_at, state, request_id, reason, decided_by, decided_at"
-_TAKE = """
+_INSERT = """
 INSERT INTO mail (mail_id, digest, received_at, by_mx, read_at, state, request_id, decided_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (digest) DO NOTHING RETURNING true
@@ -46,7 +45,7 @@ WHERE mail_id = $1 AND state IN ('proposed', 'reply') RETURNING true
 _REPORTED_WITHIN: Final = timedelta(days=10)
 """After which no mail server tries any more (RFC 5321, 4.5.4.1: at least four or five days)."""
 # An earlier report waits for a decision.
-_BELIEVED = """
+_TRUSTED = """
 SELECT coalesce(bool_and(d.sent_at IS NULL OR (d.sent_at > $2 AND NOT EXISTS (
     SELECT FROM mail m WHERE m.request_id = d.request_id AND m.read_at >= d.sent_at
        AND NOT (m.state = 'done' AND m.decided_by IS NULL)))), true)
@@ -64,7 +63,7 @@ ORDER BY received_at
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail and what became of it."""
+    """A received mail and its state."""
 
     mail_id: UUID
     digest: bytes
@@ -78,23 +77,25 @@ class Mail:
     decided_at: datetime | None
 
 
-async def take(tx: UnitOfWork, letters: Letters, mail: MailReceived) -> MailKind | None:
-    """Takes in a mail that was read and sealed; None: it was taken before, and this copy is destroyed.
+async def receive(tx: UnitOfWork, letters: LetterFacts, mail: MailReceived) -> MailKind | None:
+    """Stores a received mail and acts on its kind; None: it is a duplicate, and this copy is destroyed.
 
-    A report that is not believed waits for a person with its request, as an answer does.
+    A bounce that the addressee could have forged needs review, like a reply.
     """
     kind, mail_id = mail.kind, mail.request_id
-    if kind is MailKind.BOUNCE and not await _is_believed(tx, mail.letters):
+    if kind is MailKind.BOUNCE and not await _is_trusted_report(tx, mail.letters):
         kind = MailKind.REPLY
-    answered = await _request_of(tx.connection, mail.letters) if kind in {MailKind.REPLY, MailKind.BOUNCE} else None
+    answered = (
+        await _answered_request(tx.connection, mail.letters) if kind in {MailKind.REPLY, MailKind.BOUNCE} else None
+    )
     known = kind is not MailKind.REPLY or answered
     state = _STATES.get(kind, "done") if known else "proposed"
     given = (mail_id, bytes.fromhex(mail.digest), mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
-    if not await tx.connection.fetchval(_TAKE, *given, None if kind in _STATES else tx.now):
+    if not await tx.connection.fetchval(_INSERT, *given, None if kind in _STATES else tx.now):
         await _destroy(tx, mail_id)
         return None
     if answered:
-        await keep_with(tx, answered, mail_id, mail_id)
+        await move_to_request(tx, answered, mail_id, mail_id)
         await _destroy(tx, mail_id)
         named = {"mail_id": str(mail_id), "received_at": mail.received_at.isoformat()}
         tx.log_evidence(answered, "mail.answers" if kind is MailKind.REPLY else "mail.reports", named)
@@ -102,50 +103,54 @@ async def take(tx: UnitOfWork, letters: Letters, mail: MailReceived) -> MailKind
         await _destroy(tx, mail_id)
     if kind is MailKind.BOUNCE:
         for letter_id in mail.letters:
-            await outcomes.stopped(tx, letters, letter_id, "returned")
+            await outcomes.record_failed(tx, letters, letter_id, "returned")
     tx.after_commit(MAIL.labels(kind).inc)
     return kind
 
 
 async def read(connection: Connection, mail_id: UUID) -> Mail | None:
-    """A mail, if there is one."""
+    """Returns a mail, or None."""
     row = await connection.fetchrow(_READ, mail_id)
     return Mail(*row) if row else None
 
 
 async def find(connection: Connection, mail_id: UUID) -> Mail:
-    """A mail; raises ``NotFound``."""
+    """Returns a mail; raises ``NotFound``."""
     if (mail := await read(connection, mail_id)) is None:
         raise NotFound("no such mail")
     return mail
 
 
 async def of_request(connection: Connection, request_id: UUID, limit: int) -> list[Mail]:
-    """The last mails that have become a request, or answer a letter about it; the oldest of them first."""
+    """Returns the last mails that became this request, or answer its letters; oldest first."""
     return [Mail(*row) for row in await connection.fetch(_OF_REQUEST, request_id, limit)]
 
 
-async def waiting(connection: Connection, state: str | None, after: tuple[datetime, UUID], limit: int) -> list[Mail]:
-    """Mails that wait for a person, by when they reached us: their time limit runs from then."""
+async def open_mails(connection: Connection, state: str | None, after: tuple[datetime, UUID], limit: int) -> list[Mail]:
+    """Returns mails that wait for staff, by time of arrival, from which their time limit runs."""
     return [Mail(*row) for row in await connection.fetch(_OPEN, state, *after, limit)]
 
 
 async def contents(tx: UnitOfWork, mails: Sequence[Mail]) -> dict[UUID, MailContent]:
-    """Contents of those of these mails that are still kept."""
-    kept = await _kept(tx, mails, READ)
-    return {each.mail_id: CONTENT.validate_json(kept[str(each.mail_id)]) for each in mails if str(each.mail_id) in kept}
+    """Returns by mail the contents that are still stored."""
+    contents = await _sealed_contents(tx, mails, READ)
+    return {
+        each.mail_id: CONTENT.validate_json(contents[str(each.mail_id)])
+        for each in mails
+        if str(each.mail_id) in contents
+    }
 
 
-async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ) -> tuple[Mail, bytes]:
-    """A mail, and what was read of it, or the original; raises ``NotFound``, ``Shredded``."""
+async def open_mail(tx: UnitOfWork, mail_id: UUID, kind: str = READ) -> tuple[Mail, bytes]:
+    """Returns a mail with its parsed content, or its original; raises ``NotFound``, ``Shredded``."""
     mail = await find(tx.connection, mail_id)
-    kept = await _kept(tx, [mail], kind)
-    if not kept:
+    contents = await _sealed_contents(tx, [mail], kind)
+    if not contents:
         raise Shredded("the mail was no request, and is not kept")
-    return mail, kept[str(mail_id)]
+    return mail, contents[str(mail_id)]
 
 
-async def _kept(tx: UnitOfWork, mails: Sequence[Mail], kind: str) -> dict[str, bytes]:
+async def _sealed_contents(tx: UnitOfWork, mails: Sequence[Mail], kind: str) -> dict[str, bytes]:
     subjects = {each.request_id or each.mail_id for each in mails}
     return await tx.vault.open_named(tx.connection, subjects, kind, [str(each.mail_id) for each in mails])
 
@@ -153,7 +158,7 @@ async def _kept(tx: UnitOfWork, mails: Sequence[Mail], kind: str) -> dict[str, b
 async def decide(
     tx: UnitOfWork, mail_id: UUID, state: str, actor: str, *, request_id: UUID | None = None, reason: str | None = None
 ) -> None:
-    """Notes what a person has decided, once, and destroys the original; raises ``IllegalTransition`` if it was."""
+    """Records a decision once, and destroys the original; raises ``IllegalTransition`` if it was decided before."""
     if not await tx.connection.fetchval(_DECIDE, mail_id, state, request_id, reason, actor, tx.now):
         raise IllegalTransition("this mail was decided meanwhile: open it again, and look")
     await _destroy(tx, mail_id)
@@ -164,25 +169,25 @@ async def _destroy(tx: UnitOfWork, mail_id: UUID) -> None:
     await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = $1", mail_id)
 
 
-async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, kept: UUID) -> None:
-    """Keeps a mail with the correspondence of the request that it has become, or answers; ``kept``: with what it was.
+async def move_to_request(tx: UnitOfWork, request_id: UUID, mail_id: UUID, sealed_under: UUID) -> None:
+    """Seals a mail under the key of its request; ``sealed_under``: the record that has it now.
 
     Raises ``Shredded``.
     """
     for kind in (KIND, READ):
-        found = await tx.vault.open_named(tx.connection, {kept}, kind, [str(mail_id)])
+        found = await tx.vault.open_named(tx.connection, {sealed_under}, kind, [str(mail_id)])
         await tx.vault.seal(tx.connection, [Sealing(request_id, kind, *each) for each in found.items()], tx.now)
 
 
-async def _is_believed(tx: UnitOfWork, letters: Sequence[UUID]) -> bool:
-    """Whether a report that letters have not arrived takes effect without a person.
+async def _is_trusted_report(tx: UnitOfWork, letters: Sequence[UUID]) -> bool:
+    """Whether a bounce takes effect without review.
 
-    The reader of a letter could forge such a report: it is believed for a while, and not once they have answered.
+    The addressee could forge one: it counts for ten days, and not after they have answered.
     """
-    return bool(await tx.connection.fetchval(_BELIEVED, list(letters), tx.now - _REPORTED_WITHIN))
+    return bool(await tx.connection.fetchval(_TRUSTED, list(letters), tx.now - _REPORTED_WITHIN))
 
 
-async def _request_of(connection: Connection, letters: Sequence[UUID]) -> UUID | None:
-    """Which request it answers; none whose correspondence has expired: then it is a new one."""
+async def _answered_request(connection: Connection, letters: Sequence[UUID]) -> UUID | None:
+    """Returns the request that a mail answers; None if its correspondence has expired."""
     found: UUID | None = await connection.fetchval(_ABOUT, list(letters))
     return found

@@ -29,14 +29,14 @@ from shared.storage.postgres import Connection
 
 _EVERY_SECONDS = 600.0
 _AT_A_TIME = 200
-CONTINUED = timedelta(days=1)
+LINK_LASTS = timedelta(days=1)
 """For how long a link is good."""
 What = Literal["package", "report", "inspection"]
 _OPEN = """
 SELECT download_id, request_id, package_id, what FROM download WHERE download_id = $1 AND holder = $2 AND began_at > $3
 """
 _READS = "SELECT download_id FROM download WHERE package_id = $1 AND holder = $2 AND what = $3 AND began_at > $4"
-_TAKEN = "UPDATE package SET downloads = downloads + 1 WHERE request_id = $1 RETURNING downloads"
+_COUNT_DOWNLOAD = "UPDATE package SET downloads = downloads + 1 WHERE request_id = $1 RETURNING downloads"
 _USED_UP = "SELECT downloads >= $2 FROM package WHERE request_id = $1"
 _BEGIN = """
 INSERT INTO download (download_id, package_id, request_id, holder, what, began_at) VALUES ($1, $2, $3, $4, $5, $6)
@@ -89,9 +89,13 @@ async def begin(
     """
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
-    released, package_id, counts = await releases.held(tx, request.request_id), request.package_id, what != "inspection"
-    piece = await _kept(tx, package_id, settings)
-    known = (package_id, caller.holder, what, tx.now - CONTINUED)
+    released, package_id, counts = (
+        await releases.lock_package(tx, request.request_id),
+        request.package_id,
+        what != "inspection",
+    )
+    piece = await _find_package(tx, package_id, settings)
+    known = (package_id, caller.holder, what, tx.now - LINK_LASTS)
     again = await tx.connection.fetchval(_READS, *known) if what == "report" else None
     used_up = await is_used_up(tx.connection, request.request_id, settings.package_downloads)
     if counts and used_up and not again:
@@ -103,16 +107,16 @@ async def begin(
         about = (link, package_id, request.request_id, caller.holder, what, tx.now)
         await tx.connection.execute(_BEGIN, *about)
     if counts and not again:
-        downloads = await tx.connection.fetchval(_TAKEN, request.request_id)
+        downloads = await tx.connection.fetchval(_COUNT_DOWNLOAD, request.request_id)
         detail: dict[str, JsonValue] = {"bytes": piece.size, "downloads": downloads, "holder": caller.holder}
         action = "package.read" if what == "report" else "package.downloaded"
         tx.log_evidence(request.request_id, action, detail, caller.actor)
-    return Link(download_id=link, url=f"/v1/downloads/{link}", expires_at=tx.now + CONTINUED)
+    return Link(download_id=link, url=f"/v1/downloads/{link}", expires_at=tx.now + LINK_LASTS)
 
 
 async def find(connection: Connection, download_id: UUID, caller: Caller, now: datetime) -> Download:
     """Returns the download of a link; raises ``Expired``."""
-    row = await connection.fetchrow(_OPEN, download_id, caller.holder, now - CONTINUED)
+    row = await connection.fetchrow(_OPEN, download_id, caller.holder, now - LINK_LASTS)
     if row is None:
         raise Expired("this link is over: make another (POST /v1/requests/ID/downloads)")
     return Download(*row)
@@ -125,12 +129,12 @@ async def hand_out(
 
     Raises ``Expired``, ``Shredded``.
     """
-    released = await releases.held(tx, download.request_id)
+    released = await releases.lock_package(tx, download.request_id)
     if released.package_id != download.package_id:
         raise Expired("this link is over: the package was made again, so make another link")
-    piece = await _kept(tx, download.package_id, settings)
+    piece = await _find_package(tx, download.package_id, settings)
     if download.what == "inspection":
-        releases.note_look(tx, released, caller, piece.size)
+        releases.log_inspection(tx, released, caller, piece.size)
     elif fault := await releases.check(tx, released):
         return fault
     return piece
@@ -141,15 +145,15 @@ async def is_used_up(connection: Connection, request_id: UUID, most: int) -> boo
     return bool(await connection.fetchval(_USED_UP, request_id, most))
 
 
-async def _kept(tx: UnitOfWork, package_id: UUID, settings: IntakeSettings) -> Chunked:
+async def _find_package(tx: UnitOfWork, package_id: UUID, settings: IntakeSettings) -> Chunked:
     if (piece := await chunks.find(tx.connection, tx.vault, package_id)) is None:
         raise _expired(settings)
     return piece
 
 
 def _expired(settings: IntakeSettings) -> Expired:
-    kept = f"{settings.package_days} days and {settings.package_downloads} downloads"
-    return Expired(f"the package was kept for {kept}; ask for a new one with a new request")
+    keep_for = f"{settings.package_days} days and {settings.package_downloads} downloads"
+    return Expired(f"the package was kept for {keep_for}; ask for a new one with a new request")
 
 
 async def content(
@@ -158,19 +162,19 @@ async def content(
     """The bytes of a package, a chunk at a time; with the last one the link is over; raises ``Shredded``."""
     async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, 0, piece.size):
         yield chunk
-    await asyncio.shield(_end(unit_of_work, download, settings))  # the client may hang up after the last byte
+    await asyncio.shield(_end_download(unit_of_work, download, settings))  # the client may hang up after the last byte
 
 
-async def _end(unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings) -> None:
+async def _end_download(unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings) -> None:
     async with unit_of_work.begin() as tx:
-        await releases.held(tx, download.request_id)  # waits for the lock: no job would look for it again
+        await releases.lock_package(tx, download.request_id)  # waits for the lock: no job would look for it again
         await tx.connection.execute(_END, download.download_id)
         await _remove_fetched(tx, settings.package_downloads, [download.request_id])
 
 
 async def _remove_fetched(tx: UnitOfWork, most: int, of: list[UUID] | None) -> int:
     """Removes packages of these requests that were fetched as often as they may be; None: of all that are due."""
-    rows = await tx.connection.fetch(_FETCHED, most, tx.now - CONTINUED, of)
+    rows = await tx.connection.fetch(_FETCHED, most, tx.now - LINK_LASTS, of)
     for request_id, package_id in rows:
         await tx.vault.drop_one(tx.connection, package_id)
         await tx.connection.execute(_GONE, request_id, package_id)
@@ -181,24 +185,24 @@ async def _remove_fetched(tx: UnitOfWork, most: int, of: list[UUID] | None) -> i
 
 async def run(running: Running, settings: IntakeSettings) -> None:
     """Removes what is due for as long as the service runs."""
-    unit_of_work, kept = running.unit_of_work, timedelta(days=settings.package_days)
+    unit_of_work, keep_for = running.unit_of_work, timedelta(days=settings.package_days)
 
     async def remove() -> None:
-        while await remove_due(unit_of_work, kept, settings.package_downloads):
+        while await remove_due(unit_of_work, keep_for, settings.package_downloads):
             running.heartbeats.beat("packages")
 
     await run_periodically(remove, "packages", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
-async def remove_due(unit_of_work: UnitOfWorkFactory, kept: timedelta, most: int) -> int:
+async def remove_due(unit_of_work: UnitOfWorkFactory, keep_for: timedelta, most: int) -> int:
     """Removes some packages whose days or downloads (``most``) are over, with what they were checked by; how many."""
     async with unit_of_work.begin() as tx:
-        due = await tx.connection.fetch(_DUE, tx.now - kept, _AT_A_TIME)
+        due = await tx.connection.fetch(_DUE, tx.now - keep_for, _AT_A_TIME)
         for request_id, sealed_id, kind in due:
             await tx.vault.drop_one(tx.connection, sealed_id)
             if kind == "package":
                 await tx.connection.execute(_GONE, request_id, sealed_id)
                 tx.log_evidence(request_id, "package.removed", {"reason": "days"})
         fetched = await _remove_fetched(tx, most, None)
-        await tx.connection.execute(_FORGET, tx.now - CONTINUED)
+        await tx.connection.execute(_FORGET, tx.now - LINK_LASTS)
     return len(due) + fetched

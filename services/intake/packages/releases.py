@@ -14,8 +14,8 @@ from pydantic import JsonValue
 
 from services.intake.access.auth import Caller
 from services.intake.incidents import record as incidents
-from services.intake.letters import correspondence, delivery
-from services.intake.letters.rendering import Letters
+from services.intake.letters import delivery_queue, sealed_letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
@@ -28,7 +28,7 @@ from shared.domain.release import ReleaseFault
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import RELEASES
-from shared.storage.postgres import Connection, may_stand_still
+from shared.storage.postgres import Connection, allow_long_idle
 from shared.storage.release import changed_at, fault_of_package, version_of
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ _DUE = f"""
 ORDER BY r.responded_at LIMIT $3 FOR UPDATE OF r SKIP LOCKED
 """
 # A look for one reason says nothing about another.
-_LOOKS = """
+_INSPECTIONS = """
 SELECT detail::jsonb ->> 'holder', max(at) FROM evidence.entry
 WHERE request_id = $1 AND action = 'package.viewed' AND detail::jsonb @> $2 GROUP BY 1 ORDER BY 2
 """
@@ -68,8 +68,8 @@ _CHECKED = "UPDATE package SET checked_at = $2, fault = $3, checked_as = $4 WHER
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
-    """A package, how often it was handed out, and why it is withheld, if it is, or by what it was found to fit."""
+class PackageRow:
+    """A locked package: its downloads, why it is withheld, and the version of the last passed check."""
 
     request_id: UUID
     subject_ref: UUID
@@ -79,17 +79,17 @@ class Released:
     package_checked_as: bytes | None
 
 
-async def held(tx: UnitOfWork, request_id: UUID) -> Released:
+async def lock_package(tx: UnitOfWork, request_id: UUID) -> PackageRow:
     """Returns the package of a request, locked until the unit of work ends: one download follows another."""
     await tx.connection.execute(_HOLD, request_id)
     [row] = await tx.connection.fetch(_ONE, request_id)
-    return Released(*row)
+    return PackageRow(*row)
 
 
-async def check(tx: UnitOfWork, released: Released) -> ReleaseFault | None:
-    """Checks a package; says why it cannot be handed out, if it cannot.
+async def check(tx: UnitOfWork, released: PackageRow) -> ReleaseFault | None:
+    """Checks whether a package belongs to its subject; returns the fault that withholds it, if any.
 
-    One that fits is read again once anything by which that is found is other: a million rows take half a minute.
+    A passed check is reused until its inputs change: to check a million rows takes half a minute.
 
     Raises ``Shredded``.
     """
@@ -97,7 +97,7 @@ async def check(tx: UnitOfWork, released: Released) -> ReleaseFault | None:
     now = await version_of(tx.connection, proofs, *package)
     fault = None
     if now is None or now != released.package_checked_as:
-        async with may_stand_still(tx.connection):
+        async with allow_long_idle(tx.connection):
             fault = await fault_of_package(tx.connection, tx.vault, proofs, *package)
     fits_as = None if fault else now
     if fault and await tx.connection.fetchval(_BY_TWO, released.request_id, withheld_for(released.package_id, fault)):
@@ -109,13 +109,13 @@ async def check(tx: UnitOfWork, released: Released) -> ReleaseFault | None:
         action = "package.withheld" if fault else "package.released"
         tx.log_evidence(released.request_id, action, {"fault": fault} if fault else {})
         if not (fault and released.package_fault):
-            await _tell(tx, released.request_id, "withheld" if fault else "released")
+            await _notify_subject(tx, released.request_id, "withheld" if fault else "released")
     if fault:
         withheld = ("request %s: its package is withheld: %s", released.request_id, fault)
         tx.after_commit(partial(log.warning, *withheld))
         if released.downloads and not doubted:
             await incidents.open_one(tx, released.request_id, released.package_id, fault, released.downloads)
-    await _note(tx, released, fault, fits_as)
+    await _store_check(tx, released, fault, fits_as)
     return fault
 
 
@@ -124,17 +124,17 @@ def withheld_for(package_id: UUID | None, fault: str | None) -> str:
     return f"{package_id} {fault}"
 
 
-def note_look(tx: UnitOfWork, released: Released, caller: Caller, size: int) -> None:
-    """Puts on record who looks into a withheld package, and why it is withheld."""
+def log_inspection(tx: UnitOfWork, released: PackageRow, caller: Caller, size: int) -> None:
+    """Logs the inspection of a withheld package."""
     detail: dict[str, JsonValue] = {"package_id": str(released.package_id), "fault": released.package_fault}
     detail |= {"holder": caller.holder, "bytes": size}
     tx.log_evidence(released.request_id, "package.viewed", detail, caller.actor)
 
 
-async def lookers(connection: Connection, request: Request) -> dict[str, datetime]:
-    """Returns who has looked into the package since it is withheld for this reason, and when."""
+async def inspectors(connection: Connection, request: Request) -> dict[str, datetime]:
+    """Returns who has inspected the package since it is withheld for this reason, and when."""
     of = {"package_id": str(request.package_id), "fault": request.package_fault}
-    return dict(map(tuple, await connection.fetch(_LOOKS, request.request_id, of)))
+    return dict(map(tuple, await connection.fetch(_INSPECTIONS, request.request_id, of)))
 
 
 async def run(running: Running, settings: IntakeSettings) -> None:
@@ -152,26 +152,26 @@ async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -
     async with unit_of_work.begin() as tx:
         changed = max(await changed_at(tx.connection) or tx.now - _AGAIN, tx.now - _AGAIN)
         kept = tx.now - timedelta(days=settings.package_days)
-        due = [Released(*row) for row in await tx.connection.fetch(_DUE, kept, changed, _AT_A_TIME)]
+        due = [PackageRow(*row) for row in await tx.connection.fetch(_DUE, kept, changed, _AT_A_TIME)]
         for released in due:
             try:
                 await check(tx, released)
             except Shredded:  # its owner is unknown, and it cannot be fetched
-                await _note(tx, released, None, None)
+                await _store_check(tx, released, None, None)
     return len(due)
 
 
-async def _tell(tx: UnitOfWork, request_id: UUID, what: str) -> None:
-    """Writes to the subject that what was ready is not, or is after all."""
+async def _notify_subject(tx: UnitOfWork, request_id: UUID, what: str) -> None:
+    """Writes to the subject that the package is withheld, or available again."""
     request = await repository.read(tx.connection, request_id)
     if request is None or request.state is not State.CLOSED:
         return
-    letters = Letters()
+    letters = LetterFacts()
     fields: Mapping[str, LetterField] = {"about": f"package_{what}", "fetch": letters.fetch(request, tx.now)}
-    letter = correspondence.write(letters, request, ("update", fields), tx.now)
-    await delivery.keep(tx, letters, [delivery.Written(request, letter)])
-    tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
+    letter = sealed_letters.compose(letters, request, ("update", fields), tx.now)
+    await delivery_queue.store_letters(tx, letters, [delivery_queue.NewLetter(request, letter)])
+    tx.log_evidence(request_id, "letter.written", sealed_letters.letter_evidence(letter))
 
 
-async def _note(tx: UnitOfWork, released: Released, fault: ReleaseFault | None, fits_as: bytes | None) -> None:
+async def _store_check(tx: UnitOfWork, released: PackageRow, fault: ReleaseFault | None, fits_as: bytes | None) -> None:
     await tx.connection.execute(_CHECKED, released.request_id, tx.now, fault, fits_as)

@@ -15,7 +15,7 @@ from services.intake.core import metrics
 from services.intake.identity import stopped
 from services.intake.identity.proving import identity_policy
 from services.intake.queries.sla import business_days
-from services.intake.recipients.recipients import silent_before
+from services.intake.recipients.recipients import overdue_before
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Received
 from services.intake.settings import IntakeSettings
@@ -216,7 +216,7 @@ async def count(connection: Connection, policy: Policy, limits: TimeLimitPolicy,
         "since": since,
         "kept_since": now - kept,
         "ended_since": since - kept,
-        "silent": silent_before(policy, limits, now),
+        "silent": overdue_before(policy, limits, now),
         "failures": identity_policy().links.failures,
     }
     for figure in FIGURES_OF_INTAKE:

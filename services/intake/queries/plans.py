@@ -20,7 +20,7 @@ from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
-FRESH: Final = timedelta(minutes=10)
+REUSED_FOR: Final = timedelta(minutes=10)
 """For how long a preview is shown again; after that the systems are asked again."""
 _LOST: Final = timedelta(minutes=5)
 """So long a dry run is waited for before it is asked for again."""
@@ -37,7 +37,7 @@ _KEEP = "UPDATE plan SET made_at = $3, tasks = $4 WHERE request_id = $1 AND plan
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ErasurePreview:
     """A dry run: when it was asked for, and what came of it, once it is there."""
 
     plan_id: UUID
@@ -46,7 +46,7 @@ class Plan:
     tasks: tuple[TaskReport, ...] = ()
 
 
-async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
+async def request_preview(tx: UnitOfWork, request: Request, caller: Caller) -> ErasurePreview:
     """Returns the preview of a request; asks systems if there is none, or it is old or by another policy.
 
     Of what had to be kept it says until when, for as long as it is: the subject's key is kept with it.
@@ -55,32 +55,34 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
     """
     if request.right is not Right.ERASURE:
         raise IllegalTransition(f"only an erasure has a plan, and this is {request.right}: it removes nothing")
-    request.must_be_ours()
-    scheduled = any(map(deferrals.is_kept, request.tasks or ()))
+    request.require_controller()
+    scheduled = any(map(deferrals.is_retained, request.tasks or ()))
     if request.forgets_its_subject and not scheduled and not request.may_be_done_later:
         raise Shredded("it is done, and its subject is known no more")
     row = await tx.connection.fetchrow(_READ, request.request_id)
     if row is not None and row["policy_version"] == tx.policy.version:
-        known = Plan(row["plan_id"], row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ()))
+        known = ErasurePreview(
+            row["plan_id"], row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ())
+        )
         since = tx.now - (known.made_at or known.asked_at)
-        if since < (FRESH if known.made_at else _LOST):
+        if since < (REUSED_FOR if known.made_at else _LOST):
             return known
     plan_id = uuid7()
     await tx.connection.execute(_ASK, request.request_id, plan_id, tx.now, tx.policy.version)
     tx.publish(events.PreviewRequested.about(request, plan_id=plan_id))
     tx.log_evidence(request.request_id, "plan.asked", {"plan_id": str(plan_id)}, caller.actor)
-    return Plan(plan_id, tx.now)
+    return ErasurePreview(plan_id, tx.now)
 
 
-async def read(connection: Connection, request_id: UUID, plan_id: UUID) -> Plan:
+async def read(connection: Connection, request_id: UUID, plan_id: UUID) -> ErasurePreview:
     """Returns a dry run, as far as it is there; raises ``NotFound`` if another has taken its place."""
     row = await connection.fetchrow(_KNOWN, request_id, plan_id)
     if row is None:
         raise NotFound("there is no such preview any more: ask for another (POST …/previews)")
-    return Plan(plan_id, row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ()))
+    return ErasurePreview(plan_id, row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ()))
 
 
-async def keep(tx: UnitOfWork, planned: Sequence[events.ErasurePlanned]) -> None:
+async def store_previews(tx: UnitOfWork, planned: Sequence[events.ErasurePlanned]) -> None:
     """Keeps the answers of the systems, unless a newer preview was asked for."""
     for event in planned:
         reports = [task.model_dump(mode="json", exclude_none=True) for task in event.tasks]

@@ -9,8 +9,8 @@ from services.intake.identity import stopped
 from services.intake.identity.stopped import Why
 from services.intake.recipients import recipients
 from services.intake.recipients.recipients import Notice
-from services.intake.request.delivery import OnDelivery
-from shared.storage.holds import LegalHold, kept_of
+from services.intake.request.delivery_effects import OnDelivery
+from shared.storage.holds import LegalHold, retained_of
 from shared.storage.postgres import Connection
 
 _LETTERS = """
@@ -54,5 +54,5 @@ async def read(connection: Connection, request_id: UUID, failures: int) -> Reque
     """Returns the records of that request; ``failures``: so many wrong codes end those of its requester."""
     letters = [ListedLetter(*row) for row in await connection.fetch(_LETTERS, request_id)]
     notices = await recipients.of_request(connection, request_id)
-    holds = await kept_of(connection, request_id)
+    holds = await retained_of(connection, request_id)
     return RequestFile(letters, notices, holds, await stopped.why(connection, failures, request_id))

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
 from services.intake.access.grant import Power
-from services.intake.access.quota import Rate
+from services.intake.access.quota import RateLimiter
 from services.intake.core import metrics
 from services.intake.core.errors import Forbidden
 from services.intake.core.schemas import Strict
@@ -53,7 +53,7 @@ class SuppressionList:
     def __init__(self, unit_of_work: UnitOfWorkFactory, per_minute: int) -> None:
         self._unit_of_work = unit_of_work
         self._each = _MINUTE / per_minute
-        self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
+        self._rate = RateLimiter(per_second=1, burst_seconds=_MINUTE + 0.001)
 
     async def check(self, points: Sequence[ContactPoint], caller: Caller) -> Checked:
         """Whether each of them is on the list; raises ``Forbidden``, ``TooManyCalls``."""

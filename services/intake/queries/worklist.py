@@ -90,7 +90,7 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WorklistPage:
     """One page of the queue, and the cursor of the next one, if there is more."""
 
     requests: Sequence[Request]
@@ -118,7 +118,7 @@ def accepted_at(request: Request) -> Cursor:
     return Cursor(_rank(request.accepted_at), request.request_id)
 
 
-async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
+async def page(connection: Connection, wanted: Filters, limit: int) -> WorklistPage:
     """Returns the next requests: open ones by due date; closed ones, the latest first.
 
     Closed and unfinished requests are in both: the answer has not reached the person, or a part of it is owed.
@@ -128,7 +128,7 @@ async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
     found_ids = [row[0] for row in await connection.fetch(query, *values)]
     found = {request.request_id: request for request in await read_all(connection, found_ids[:limit])}
     requests = [found[each] for each in found_ids[:limit] if each in found]
-    return Page(requests, _place(requests[-1], closed=closed) if len(found_ids) > limit else None)
+    return WorklistPage(requests, _place(requests[-1], closed=closed) if len(found_ids) > limit else None)
 
 
 async def counts(connection: Connection, today: date, soon: date) -> Sequence[int]:

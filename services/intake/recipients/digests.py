@@ -1,7 +1,7 @@
 """One digest for each recipient and day: whom it concerns, what was done, and which earlier ones they left unanswered.
 
 It is written by the first look of the day that finds something to tell, and sealed under a key of its own. It is
-delivered as any letter (``delivery``): by e-mail where the policy names that channel, else printed and posted.
+delivered as any letter (``delivery_queue``): by e-mail where the policy names that channel, else printed and posted.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ from uuid_utils.compat import uuid7
 from services.intake.access.auth import Caller
 from services.intake.core.errors import NotFound, NotReady
 from services.intake.core.schemas import Instant, Strict
-from services.intake.letters import delivery
+from services.intake.letters import delivery_queue
 from services.intake.recipients import recipients
-from services.intake.recipients.recipients import SEALED_AS, silent_before
+from services.intake.recipients.recipients import SEALED_AS, overdue_before
 from services.intake.request import disclosed
 from services.intake.request.letter_kinds import LetterField
 from shared.app.service import Running
@@ -46,7 +46,7 @@ KIND: Final = "recipient_notice"
 _EVERY_SECONDS: Final = 5.0
 _MOST: Final = 5_000
 """Requests that one digest tells of; the next day's tells of the rest."""
-_EXTENTS = TypeAdapter(dict[str, disclosed.Extent | None])
+_EXTENTS = TypeAdapter(dict[str, disclosed.DisclosedExtent | None])
 _SILENT = """
 SELECT d.digest_id, d.recipient, d.notified_at FROM recipient_digest d
 WHERE d.notified_at < $1 AND d.reminded_by IS NULL
@@ -57,7 +57,7 @@ SELECT recipient FROM recipient_notice WHERE settled_at IS NULL AND digest_id IS
 UNION SELECT recipient FROM ({_SILENT}) AS silent
 EXCEPT SELECT recipient FROM recipient_digest WHERE written_on = $2
 """  # noqa: S608  # constants
-_TAKE = """
+_LOCK_NOTICES = """
 SELECT request_id, what, extent FROM recipient_notice
 WHERE recipient = $1 AND digest_id IS NULL AND settled_at IS NULL
 ORDER BY request_id LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -73,7 +73,7 @@ INSERT INTO delivery (letter_id, kind, way, state, written_at, written_on)
 VALUES ($1, $2, $3, 'waiting', $4::timestamptz, ($4::timestamptz AT TIME ZONE 'UTC')::date)
 """
 _READ = "SELECT digest_id, recipient, written_at, notified_at FROM recipient_digest WHERE digest_id = $1"
-_ARRIVED = "UPDATE recipient_digest SET notified_at = $2, sha256 = $3 WHERE digest_id = $1 RETURNING recipient"
+_DELIVERED_AT = "UPDATE recipient_digest SET notified_at = $2, sha256 = $3 WHERE digest_id = $1 RETURNING recipient"
 _NOTIFIED = """
 UPDATE recipient_notice SET state = 'notified', notified_at = $2
 WHERE digest_id = $1 AND state = 'underway' RETURNING request_id
@@ -162,7 +162,7 @@ async def unanswered(connection: Connection, silent: datetime, limit: int) -> li
 async def write_due(unit_of_work: UnitOfWorkFactory, limits: TimeLimitPolicy) -> int:
     """Writes a digest to every recipient who has something to learn and had none today; returns how many."""
     policy, now = unit_of_work.policy, unit_of_work.clock.now()
-    silent, today, written = silent_before(policy, limits, now), policy.today(now), 0
+    silent, today, written = overdue_before(policy, limits, now), policy.today(now), 0
     for (name,) in await unit_of_work.pool.fetch(_DUE, silent, today):
         async with unit_of_work.begin() as tx:
             written += await _write(tx, name, silent, today)
@@ -174,14 +174,14 @@ async def _write(tx: UnitOfWork, name: str, before: datetime, today: date) -> bo
     digest_id, recipient = uuid7(), tx.policy.recipients.get(name)
     if not await tx.connection.fetchval(_WRITTEN, digest_id, name, today, tx.now):
         return False
-    rows = await tx.connection.fetch(_TAKE, name, _MOST)
+    rows = await tx.connection.fetch(_LOCK_NOTICES, name, _MOST)
     silent = await tx.connection.fetch(f"{_SILENT} AND d.recipient = $2", before, name)
     if not rows and not silent:
         await tx.connection.execute("DELETE FROM recipient_digest WHERE digest_id = $1", digest_id)
         return False
     included = [row["request_id"] for row in rows]
-    known = await tx.vault.latest(tx.connection, included, SEALED_AS)
-    to = recipients.address(recipient) if recipient else name
+    known = await tx.vault.open_latest(tx.connection, included, SEALED_AS)
+    to = recipients.digest_address(recipient) if recipient else name
     country = recipient.country if recipient else None
     reader = Reader(read_languages().customers, tx.policy.controller.zone, country, outside=True)
     reminded = Lines(tuple(say("recipient_notice.silent", notified_on=row["notified_at"]) for row in silent))
@@ -196,7 +196,7 @@ async def _write(tx: UnitOfWork, name: str, before: datetime, today: date) -> bo
     await tx.connection.execute(_REMINDS, digest_id, [row["digest_id"] for row in silent])
     way = "email" if recipient and recipient.channel and address_in(to) else "post"
     await tx.connection.execute(_DELIVERED, digest_id, KIND, way, tx.now)
-    delivery.ask_digest(tx, digest_id, by_mail=way == "email")
+    delivery_queue.request_digest(tx, digest_id, by_mail=way == "email")
     return True
 
 
@@ -209,7 +209,7 @@ def _person(row: Mapping[str, Any], sealed: bytes | None, recipient: Recipient |
     return {
         "what": say(_WHAT[row["what"]]),
         "reference": reference.of(row["request_id"]),
-        "extent": Lines(tuple(_how_much(category, each) for category, each in sorted(extent.items()))),
+        "extent": Lines(tuple(_extent_text(category, each) for category, each in sorted(extent.items()))),
         "person": Lines(tuple(named or [unknown])),
         "changes": Lines(tuple(_line(field, asserted) for field, asserted in facts.get("changes", ()))),
     }
@@ -224,7 +224,7 @@ def _identities(known: Iterable[tuple[str, str, bool]], types: Collection[Identi
         yield _line(Term("known_by", kind), value)
 
 
-def _how_much(name: str, extent: disclosed.Extent | None) -> Sentence:
+def _extent_text(name: str, extent: disclosed.DisclosedExtent | None) -> Sentence:
     """Says what was done with a category: to all of it, to a part, or to what is kept."""
     category = Term("category", name)
     if extent is None:
@@ -241,11 +241,11 @@ def _line(what: str | Term, value: str) -> Sentence:
     return say("recipient_notice.line", what=what, value=value)
 
 
-async def arrived(tx: UnitOfWork, digest_id: UUID, by_mail: NoticeSettled | None, actor: str | None) -> None:
-    """The mail server has accepted it, or a person has posted it: that is on record with each request."""
+async def record_delivered(tx: UnitOfWork, digest_id: UUID, by_mail: NoticeSettled | None, actor: str | None) -> None:
+    """Records that a digest was mailed or posted, and logs it with each request."""
     at = by_mail.occurred_at if by_mail else tx.now
     digest = by_mail.sha256 if by_mail else sha256((await _text(tx, digest_id)).html.encode()).hexdigest()
-    recipient = await tx.connection.fetchval(_ARRIVED, digest_id, at, digest)
+    recipient = await tx.connection.fetchval(_DELIVERED_AT, digest_id, at, digest)
     known: dict[str, JsonValue] = {"recipient": recipient, "digest_id": str(digest_id), "sha256": digest}
     notified = await tx.connection.fetch(_NOTIFIED, digest_id, at)
     reminded = await tx.connection.fetch(_REMINDED, digest_id)
@@ -254,8 +254,8 @@ async def arrived(tx: UnitOfWork, digest_id: UUID, by_mail: NoticeSettled | None
             tx.log_evidence(request_id, what, known, actor)
 
 
-async def not_reached(tx: UnitOfWork, digest_id: UUID) -> None:
-    """It cannot go, or has come back: a person has it sent again, or posted."""
+async def record_undelivered(tx: UnitOfWork, digest_id: UUID) -> None:
+    """Records that a digest was not delivered, or came back; an officer sends it again."""
     recipient = await tx.connection.fetchval(_RETURNED, digest_id)
     for (request_id,) in await tx.connection.fetch(_CAME_BACK, digest_id):
         known: dict[str, JsonValue] = {"recipient": recipient, "digest_id": str(digest_id)}
@@ -276,12 +276,12 @@ async def read(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> str:
     Raises ``NotReady``.
     """
     await find(tx.connection, digest_id)
-    await note_reading(tx, digest_id, caller)
+    await log_read(tx, digest_id, caller)
     return (await _text(tx, digest_id)).html
 
 
-async def note_reading(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> None:
-    """Puts on record with each request of a digest who has read or printed it."""
+async def log_read(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> None:
+    """Logs the reader of a digest with each of its requests."""
     for (request_id,) in await tx.connection.fetch(_REQUESTS, digest_id):
         detail: dict[str, JsonValue] = {"digest_id": str(digest_id), "holder": caller.holder}
         tx.log_evidence(request_id, "recipient.digest_read", detail, caller.actor)
@@ -306,8 +306,8 @@ async def record_reply(tx: UnitOfWork, digest: Digest, reply: str, caller: Calle
         tx.log_evidence(request_id, f"recipient.{reply}", {"recipient": recipient}, caller.actor)
 
 
-async def forget(tx: UnitOfWork, began: datetime) -> int:
-    """Ends digests with all that they say, once they are older than letters are kept."""
+async def delete_expired(tx: UnitOfWork, began: datetime) -> int:
+    """Deletes digests that are older than the retention period of letters."""
     gone = [row[0] for row in await tx.connection.fetch(f"DELETE {EXPIRED} RETURNING digest_id", began)]
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", gone)
     await tx.connection.execute("DELETE FROM delivery WHERE letter_id = ANY($1)", gone)

@@ -16,7 +16,7 @@ import orjson
 from pydantic import JsonValue
 
 from services.intake.request import disclosed, other_restrictions
-from services.intake.request.letter_kinds import LetterKind, LetterOf, also
+from services.intake.request.letter_kinds import LetterKind, LetterOf, add_sentence
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.identities import IdentityType
 from shared.domain.policy import Policy, Recipient
@@ -67,7 +67,7 @@ class Notice:
         """The notice with what the policy says of the recipient, and the categories in words."""
         known = policy.recipients.get(self.recipient)
         about = {"role": known.role, "country": known.country} if known else {"role": None, "country": None}
-        categories = disclosed.words(policy, self.categories)
+        categories = disclosed.category_words(policy, self.categories)
         return asdict(self) | about | {"name": known.name if known else self.recipient, "categories": categories}
 
     def is_overdue(self, silent: datetime) -> bool:
@@ -75,7 +75,7 @@ class Notice:
         return self.state is NoticeState.NOTIFIED and self.reminded_at is not None and self.reminded_at < silent
 
 
-def silent_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> datetime:
+def overdue_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> datetime:
     """Returns the time before which a notice or reminder without a reply has been unanswered for too long; pure.
 
     By the working days of the time limit policy, where the staff works.
@@ -85,7 +85,7 @@ def silent_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> dat
     return datetime.combine(last + timedelta(days=1), time(), ZoneInfo(policy.controller.zone))
 
 
-def with_list(
+def add_recipient_list(
     policy: Policy, known: disclosed.DisclosedOfAll, request: StoredRequest, written: Sequence[LetterOf]
 ) -> Sequence[LetterOf]:
     """Adds to the letter that says what was done which recipients are notified of it; pure.
@@ -101,17 +101,17 @@ def with_list(
     said = say(
         "recipient_notice.recipients", named=fact_list([f"{each.name} ({each.country})" for each in concerned.values()])
     )
-    return [(kind, also(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
+    return [(kind, add_sentence(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
 
 
 async def of_request(connection: Connection, request_id: UUID) -> list[Notice]:
-    """Every recipient whom a request concerns."""
+    """Returns the notices of a request, by recipient."""
     rows = await connection.fetch(_READ, request_id)
     return [Notice(**{**row, "state": NoticeState(row["state"])}) for row in rows]
 
 
-def address(recipient: Recipient) -> str:
-    """Where a digest goes: by its channel, or by post with every way in which a person can reach them."""
+def digest_address(recipient: Recipient) -> str:
+    """Returns the address of a recipient's digest: e-mail, or all contact lines for post."""
     contact = recipient.contact
     if recipient.channel == "email" and contact.email:
         return f"{recipient.name} <{contact.email}>"
@@ -154,12 +154,12 @@ class _Concern:
     request: StoredRequest
     name: str
     recipient: Recipient
-    done: disclosed.Done
-    extent: Mapping[str, disclosed.Extent | None]
+    done: disclosed.CompletedChange
+    extent: Mapping[str, disclosed.DisclosedExtent | None]
 
     @property
     def row(self) -> Mapping[str, object]:
-        """As it is kept."""
+        """Returns its row."""
         return {
             "request_id": str(self.request.request_id),
             "recipient": self.name,
@@ -170,10 +170,10 @@ class _Concern:
         }
 
 
-async def inform(
+async def record_recipients(
     tx: UnitOfWork,
     every: Collection[disclosed.Disclosed],
-    held: Mapping[UUID, StoredRequest],
+    locked: Mapping[UUID, StoredRequest],
     read: other_restrictions.Read,
 ) -> list[Sealing]:
     """Records which recipients to notify of requests that were answered, or of which more was done since.
@@ -183,7 +183,7 @@ async def inform(
     A recipient is notified once of the same thing. A lift is reported once nothing of the same person restricts the
     data any more, then for all restrictions.
     """
-    related = await other_restrictions.related(tx.connection, [each.request for each in every], held, read)
+    related = await other_restrictions.related(tx.connection, [each.request for each in every], locked, read)
     lifted = (disclosed.Disclosed(each, tx.policy) for each in related.lifted)
     concerns = [concern for each in (*every, *lifted) for concern in _concerns(each, related.requests)]
     if not concerns:
@@ -215,16 +215,16 @@ def _concerns(known: disclosed.Disclosed, related: Mapping[UUID, Sequence[Stored
         return
     extents = known.extents if done.what == "erased" else {}
     for name, recipient in concerned.items():
-        theirs = done.categories & recipient.categories
-        if all((each := extents.get(one)) and each.held and not (each.gone or each.reduced) for one in theirs):
-            yield _Concern(request, name, recipient, replace(done, what="restricted"), _extent(theirs, {}))
+        categories = done.categories & recipient.categories
+        if all((each := extents.get(one)) and each.held and not (each.gone or each.reduced) for one in categories):
+            yield _Concern(request, name, recipient, replace(done, what="restricted"), _extent(categories, {}))
         else:
-            yield _Concern(request, name, recipient, done, _extent(theirs, extents))
+            yield _Concern(request, name, recipient, done, _extent(categories, extents))
 
 
 def _extent(
-    categories: Iterable[str], extents: Mapping[str, disclosed.Extent]
-) -> Mapping[str, disclosed.Extent | None]:
+    categories: Iterable[str], extents: Mapping[str, disclosed.DisclosedExtent]
+) -> Mapping[str, disclosed.DisclosedExtent | None]:
     return {each: extents.get(each) for each in categories}
 
 

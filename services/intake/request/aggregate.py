@@ -13,10 +13,10 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake.request import deferrals, reports
-from services.intake.request.closing import closing_letter, done, later_letter, lifting_letter, refusal_letter
+from services.intake.request.closing import closing_letter, follow_up_letter, lifting_letter, refusal_letter, work_lines
 from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State, first_state
-from services.intake.request.messages.kept import announced
+from services.intake.request.messages.retained import was_announced
 from services.intake.request.reasons import OUTCOMES, Answering
 from services.intake.request.stored_request import COPIES, OpenQuestion, StoredRequest
 from shared.domain import events, reference
@@ -65,7 +65,7 @@ class Request(StoredRequest):
 
     # What every step uses.
 
-    def must_be_ours(self) -> None:
+    def require_controller(self) -> None:
         """Raises ``IllegalTransition`` where a customer decides about the data: we only forward it."""
         if self.role == "processor":
             raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
@@ -76,16 +76,16 @@ class Request(StoredRequest):
 
     def reports_with(self, later: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
         """Returns the reports with later ones; what earlier ones have changed stays."""
-        return reports.with_later(self.right, self.tasks, later)
+        return reports.merge_reports(self.right, self.tasks, later)
 
     def moved(self, move: str, state: State, **changes: Any) -> Self:
         self.must_allow(move)
         return replace(self, **{"state": state, "resumable": False, **changes})
 
-    def work_begins(self) -> Transition:
+    def begin_work(self) -> Transition:
         return Transition(self, (events.RequestVerified.about(self, arrival=None),))
 
-    def work_goes_on(self) -> Transition:
+    def resume_work(self) -> Transition:
         return Transition(self, (events.RetryRequested.about(self),))
 
     def question_answered(self, received_at: datetime) -> Transition:
@@ -114,7 +114,7 @@ class Request(StoredRequest):
 
         A question that a person has worded and that could not be read yet stays open, and stops no work.
         """
-        self.must_be_ours()
+        self.require_controller()
         proved = self.noted("identity.verified", **proof)
         if self.resumable and self.awaits_proof:
             return proved.then(self._reopened(at, policy))
@@ -122,7 +122,7 @@ class Request(StoredRequest):
             raise IllegalTransition("nothing of it waits for proof")
         undelivered, own = (self.question.undelivered, self.question.own_words) if self.question else (None, None)
         request = self.moved("verify", State.IN_PROGRESS, question=self.question if undelivered and own else None)
-        goes_on = request.work_goes_on() if self.awaits_proof else request.work_begins()
+        goes_on = request.resume_work() if self.awaits_proof else request.begin_work()
         return proved.then(Transition(self) if undelivered else self.question_answered(at)).then(goes_on)
 
     # A question to the requester, and its answer.
@@ -172,7 +172,7 @@ class Request(StoredRequest):
         asked_before = deferrals.answerable(self.tasks)
         return Question.CLARIFICATION if deferrals.answerable(found) and not asked_before else None
 
-    def take_question_back(self) -> Transition:
+    def withdraw_question(self) -> Transition:
         """Withdraws the open question about identity: no time limit has stopped for it."""
         question = self.question
         if question is None or self.state is not State.AWAITING_IDENTITY:
@@ -191,8 +191,8 @@ class Request(StoredRequest):
         if self.question is None:
             raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
         if self.question.own_words and self.state is State.AWAITING_IDENTITY:
-            said = Transition(self) if self.question.undelivered else self.question_answered(received_at)
-            return said.then(Transition(self.moved("answer", self.state, question=None)))
+            answered = Transition(self) if self.question.undelivered else self.question_answered(received_at)
+            return answered.then(Transition(self.moved("answer", self.state, question=None)))
         needs_proof = self.awaits_proof and not deferrals.answerable(self.tasks)
         if needs_proof or not (self.resumable or self.has_begun):
             raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
@@ -212,7 +212,7 @@ class Request(StoredRequest):
             return Transition(self.moved("answer", first_state(self.role)))
         if not identities:
             return Transition(self.moved("answer", State.AWAITING_DECISION))
-        return self.moved("answer", State.IN_PROGRESS).work_goes_on()
+        return self.moved("answer", State.IN_PROGRESS).resume_work()
 
     def unanswered(self, event: events.TimerFired, words: str, at: datetime) -> Transition:
         """Sends a reminder, or the last notice (Art. 12(4)): the request closes unless work on it goes on.
@@ -235,14 +235,14 @@ class Request(StoredRequest):
         if self.finished is not None:
             follows = request.close("give_up", request.amount_to(self.finished), at)
         else:
-            follows = request.without_reply()
+            follows = request.proceed_without_reply()
         about = "proof" if asked is Question.IDENTITY else "unsearched" if self.search_incomplete else "meaning"
         answers = follows.request.decided or follows.request.state is State.CLOSED
         if about != "meaning" and not answers:  # no letter is promised that must wait for something else
             about = f"{about}_unfinished"
         return replace(given_up, letters=(("last_notice", {**fields, "about": about}),)).then(follows)
 
-    def without_reply(self) -> Transition:
+    def proceed_without_reply(self) -> Transition:
         """Goes on after the last notice: what could not be searched is answered with what was found elsewhere.
 
         What waits for a person, a key or another request comes before.
@@ -271,7 +271,7 @@ class Request(StoredRequest):
         event = events.RequestReopened.about(resumed, question_id=question.question_id, answered_at=answered_at)
         noted = resumed.noted("request.reopened", event, due_on=due_on.isoformat(), received_at=answered_at.isoformat())
         letter: LetterOf = ("update", {"about": "reopened", "answered_on": answered_at, "new_due": due_on})
-        return replace(noted, letters=(letter,)).then(resumed.work_begins())
+        return replace(noted, letters=(letter,)).then(resumed.begin_work())
 
     def withdraw(self, at: datetime) -> Transition:
         """Withdraws the request: what has not begun does not begin.
@@ -295,7 +295,7 @@ class Request(StoredRequest):
         if self.right is Right.RECTIFICATION and event.operation == Operation.RESTRICT:
             restricted = replace(self, tasks=self.reports_with(event.tasks))
             return restricted.noted("restriction.completed", outcome=event.outcome)
-        if event.deferred or self.lacked_a_part:
+        if event.deferred or self.answered_in_part:
             action = "erasure.deferred_completed" if event.deferred else "part.completed"
             return self._done_later(action, event.tasks, event.package_id)
         if not self.has_begun:
@@ -321,7 +321,7 @@ class Request(StoredRequest):
         """
         if event.operation == Operation.LIFT:
             return self.show_lifts("restriction.lift_blocked", event.tasks)
-        if event.deferred or self.lacked_a_part:
+        if event.deferred or self.answered_in_part:
             return self._done_later("erasure.deferred_blocked" if event.deferred else "part.blocked", event.tasks)
         if not self.has_begun:
             return self.noted("completion.late", state=self.state, blocked=True)
@@ -331,7 +331,7 @@ class Request(StoredRequest):
         state = State.AWAITING_CLARIFICATION if governs else State.AWAITING_DECISION
         waiting = self.moved("stop", state, tasks=self.reports_with(event.tasks))
         if self.given_up and self.decided is None and deferrals.only_unsearched(event.tasks):
-            return waiting.noted("search.incomplete", operation=event.operation).then(waiting.without_reply())
+            return waiting.noted("search.incomplete", operation=event.operation).then(waiting.proceed_without_reply())
         action = "search.waits_for_reply" if governs else "decision.needed"
         return waiting.noted(action, operation=event.operation)
 
@@ -359,7 +359,7 @@ class Request(StoredRequest):
         if not refused and event.tasks and not deferrals.undone(event.tasks):
             overtaken = known.noted("decision.overtaken", outcome=event.outcome)
             return overtaken.then(known.close("complete", known.amount_to(event.outcome), at))
-        asked_for = reports.asked_for(self.right, known.tasks)
+        asked_for = reports.of_request(self.right, known.tasks)
         refused = refused and not deferrals.changed(asked_for)
         nothing = self.decided is Outcome.UNIDENTIFIED and not deferrals.found(asked_for)
         in_part = Outcome.UNIDENTIFIED if nothing else Outcome.PARTIALLY_FULFILLED
@@ -388,7 +388,7 @@ class Request(StoredRequest):
         resumable = self.given_up and outcome not in {Outcome.WITHDRAWN, Outcome.FORWARDED}
         # A restriction is lifted with the answer if it has taken effect, or may at this very moment.
         begun, nothing = self.has_begun or self.was_restricted, outcome is Outcome.NO_DATA and not self.was_restricted
-        lifts = self.restricts and begun and not nothing and reports.ends_with(self.right, outcome)
+        lifts = self.restricts and begun and not nothing and reports.ends_restriction(self.right, outcome)
         closed = self.moved(
             move, State.CLOSED, outcome=outcome, responded_at=at, closed_at=at, resumable=resumable,
             lift_notified_at=at if lifts else self.lift_notified_at,
@@ -401,15 +401,15 @@ class Request(StoredRequest):
 
     # What comes first: another request of the person, a suspended key, the register of numbers, a hold.
 
-    def yield_to(self, awaits: Sequence[UUID], *, opposed: bool) -> Transition:
+    def wait_for_requests(self, awaits: Sequence[UUID], *, opposed: bool) -> Transition:
         """Postpones an erasure until other requests of the same person are done.
 
         ``opposed``: one of them is a restriction, and a person must find out which of the two holds.
         """
         if not self.has_begun:
             return self.noted("erasure.postponed_late", state=self.state)
-        goes = State.AWAITING_DECISION if opposed else State.IN_PROGRESS
-        state = self.state if self.state is State.AWAITING_CLARIFICATION else goes
+        next_state = State.AWAITING_DECISION if opposed else State.IN_PROGRESS
+        state = self.state if self.state is State.AWAITING_CLARIFICATION else next_state
         request = self.moved("stop", state, postponed=True, opposed=opposed)
         others: list[JsonValue] = [str(other) for other in awaits]
         noted = request.noted("erasure.postponed", awaits=others, opposed=opposed)
@@ -442,7 +442,7 @@ class Request(StoredRequest):
         if self.state in {State.CLOSED, State.AWAITING_IDENTITY}:
             return free
         self.must_allow("begin")
-        return free.then(free.request.work_begins())
+        return free.then(free.request.begin_work())
 
     def search_again(self, at: datetime) -> Transition:
         """Searches what was left out because the holder of a number was unknown, now that more is known.
@@ -454,18 +454,18 @@ class Request(StoredRequest):
             return Transition(self)
         noted = self.noted("search.begun_again")
         if self.state is State.CLOSED:
-            return noted.then(self.work_goes_on())
+            return noted.then(self.resume_work())
         asked = self.state is State.AWAITING_CLARIFICATION and self.search_incomplete
-        said = self.question_answered(at) if asked else Transition(self)
+        answered = self.question_answered(at) if asked else Transition(self)
         waits = not asked and self.question is not None and not self.given_up
         # What was asked for may be asked again: it is another search.
-        left = tuple(task for task in self.tasks or () if not task.not_searched)
-        left = (*reports.kept_from(self.tasks, left), *left)
+        remaining = tuple(task for task in self.tasks or () if not task.not_searched)
+        remaining = (*reports.past_changes(self.tasks, remaining), *remaining)
         state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
-        begun = self.moved("retry", state, tasks=left, question=None if asked else self.question)
-        return noted.then(said).then(begun.work_goes_on())
+        begun = self.moved("retry", state, tasks=remaining, question=None if asked else self.question)
+        return noted.then(answered).then(begun.resume_work())
 
-    def let_go_of_hold(self, systems: Collection[str]) -> Transition:
+    def release_hold(self, systems: Collection[str]) -> Transition:
         """Retries these systems after a legal hold was lifted, unless the request was withdrawn."""
         if self.outcome is Outcome.WITHDRAWN:
             return Transition(self)
@@ -477,13 +477,13 @@ class Request(StoredRequest):
     def retry(self) -> Transition:
         """Retries what is not done, or is still to be done after the answer; a question stays open."""
         if self.may_be_done_later:
-            return self.noted("decision.made", decision="retry", deferred=True).then(self.work_goes_on())
+            return self.noted("decision.made", decision="retry", deferred=True).then(self.resume_work())
         if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
             raise IllegalTransition(f"a request that is {self.state} does not wait for a decision")
-        self.must_be_ours()
+        self.require_controller()
         waits = self.question is not None and not self.given_up
         state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
-        return self.noted("decision.made", decision="retry").then(self.moved("retry", state).work_goes_on())
+        return self.noted("decision.made", decision="retry").then(self.moved("retry", state).resume_work())
 
     def found_beyond(self, system: str, limit: Limit) -> int:
         """Returns the most that a task of that system has found beyond that limit; 0 if none waits because of it."""
@@ -503,8 +503,8 @@ class Request(StoredRequest):
         request = replace(self, state=state, tasks=tasks)
         event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=found)
         numbers: dict[str, JsonValue] = {"limit": limit, "found": found, "allowed": beyond.allowed}
-        said: dict[str, JsonValue] = {"system": system, **numbers, "holder": holder, "proposed_by": proposed_by}
-        return request.noted("limit.confirmed", event, **said)
+        detail: dict[str, JsonValue] = {"system": system, **numbers, "holder": holder, "proposed_by": proposed_by}
+        return request.noted("limit.confirmed", event, **detail)
 
     def record(self, system: str, found: int, changed: int, **detail: JsonValue) -> Transition:
         """Records what a person has done by hand for a system that cannot do it; raises if no task waits for that."""
@@ -516,8 +516,8 @@ class Request(StoredRequest):
                 " limit has stopped, or rows of others: two people let it go on (exceed-limit) or answer in part"
             )
         if todo.operation not in {Operation.LOCATE, Operation.EXPORT} and changed < found:
-            left = f"{found - changed} of {found} are left in {system}"
-            raise IllegalTransition(f"{left}: enter it when all is done; where that cannot be, answer in part")
+            remaining = f"{found - changed} of {found} are left in {system}"
+            raise IllegalTransition(f"{remaining}: enter it when all is done; where that cannot be, answer in part")
         outcome = _BY_HAND.get(todo.operation, TaskOutcome.AMENDED) if found else TaskOutcome.NO_MATCH
         known = {"task_id": todo.task_id, "system": system, "operation": todo.operation}
         counts: dict[str, JsonValue] = {"outcome": outcome, "found": found, "changed": changed}
@@ -528,10 +528,14 @@ class Request(StoredRequest):
             "task.recorded", event, *_less_owed(self, request), system=system, operation=todo.operation, **counts,
             **detail,
         )  # fmt: skip
-        return replace(noted, letters=later_letter(request)) if self.goes_on and not request.goes_on else noted
+        return (
+            replace(noted, letters=follow_up_letter(request))
+            if self.has_outstanding and not request.has_outstanding
+            else noted
+        )
 
     def _must_record(self) -> None:
-        self.must_be_ours()
+        self.require_controller()
         self.must_allow("follow_up" if self.state is State.CLOSED else "record")
 
     def out_of_reach(self, system: str) -> tuple[TaskReport, ...]:
@@ -551,11 +555,11 @@ class Request(StoredRequest):
         ended = {task.task_id: _ended(task, reason) for task in self.out_of_reach(system)}
         request = replace(self, tasks=tuple(ended.get(task.task_id, task) for task in self.tasks or ()))
         recorded = [events.TaskRecorded.about(request, task=task) for task in ended.values()]
-        said = {"decision": "end_part", "system": system, "reason": reason, "article": article}
+        detail = {"decision": "end_part", "system": system, "reason": reason, "article": article}
         published = (*recorded, *_less_owed(self, request))
-        noted = request.noted("decision.made", *published, **said, proposed_by=proposed_by)
+        noted = request.noted("decision.made", *published, **detail, proposed_by=proposed_by)
         letter: LetterOf = ("update", {**words, "about": "part_ended", "system": named_system(system)})
-        answered = later_letter(request) if self.goes_on and not request.goes_on else ()
+        answered = follow_up_letter(request) if self.has_outstanding and not request.has_outstanding else ()
         return replace(noted, letters=(letter, *answered))
 
     def must_allow_to(self, decision: Answering) -> None:
@@ -564,7 +568,7 @@ class Request(StoredRequest):
         An objection to marketing cannot be refused (Art. 21(3)), nor what is being done or was done in part: that is
         answered in part.
         """
-        self.must_be_ours()
+        self.require_controller()
         self.must_allow("decide")
         if self.decided is not None:
             raise IllegalTransition("two people have decided how it is answered; it is closed in a moment")
@@ -581,7 +585,7 @@ class Request(StoredRequest):
             raise IllegalTransition("a withdrawal of consent cannot be refused (Art. 7(3))")
         if self.state is State.IN_PROGRESS and self.right not in COPIES and not not_begun:
             raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
-        if changed := deferrals.changed(reports.asked_for(self.right, self.tasks)):
+        if changed := deferrals.changed(reports.of_request(self.right, self.tasks)):
             raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")
 
     def decide(
@@ -589,7 +593,7 @@ class Request(StoredRequest):
     ) -> Transition:
         """Decides how to answer, by two people; the answer follows as soon as it is known what is done."""
         self.must_allow_to(decision)
-        said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed, "proposed_by": proposed_by}
+        detail: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed, "proposed_by": proposed_by}
         before, request = Transition(self), self
         if self.state is State.AWAITING_CLARIFICATION:
             before, request = self.question_answered(at), replace(self, question=None)
@@ -598,7 +602,7 @@ class Request(StoredRequest):
             "decide", State.IN_PROGRESS, decided=outcome, owed=owed, suspended=False, postponed=False
         )
         event = events.AnswerDecided.about(request, outcome=outcome, owed=owed)
-        return before.then(request.noted("decision.made", event, decision=decision, **said))
+        return before.then(request.noted("decision.made", event, decision=decision, **detail))
 
     def waits_for_weighing(self, event: events.FulfilmentCompleted) -> bool:
         """Whether an objection's restriction is done, and there is data to decide about."""
@@ -631,7 +635,7 @@ class Request(StoredRequest):
             "explanation": explanation,
             "follows": say("answer.objection_lifted", lifted_on=at),
         }
-        return noted.then(replace(ended, letters=(("answer", {**why, "done": done(self.tasks)}),)))
+        return noted.then(replace(ended, letters=(("answer", {**why, "done": work_lines(self.tasks)}),)))
 
     # Its dates.
 
@@ -676,10 +680,10 @@ class Request(StoredRequest):
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
         letter: LetterOf = ("forwarded", {"controller": answered_by, "forwarded_on": at})
-        theirs = replace(self, role="processor", forwarded_at=at)
-        event = events.RequestForwarded.about(theirs)
-        noted = replace(theirs.noted("request.forwarded", event, **detail), letters=(letter,))
-        return noted.then(theirs.close("forward", Outcome.FORWARDED, at))
+        forwarded = replace(self, role="processor", forwarded_at=at)
+        event = events.RequestForwarded.about(forwarded)
+        noted = replace(forwarded.noted("request.forwarded", event, **detail), letters=(letter,))
+        return noted.then(forwarded.close("forward", Outcome.FORWARDED, at))
 
     def record_controller_reply(self, at: datetime, **detail: JsonValue) -> Transition:
         """Records the reply of the customer to whom it was forwarded; reminders end."""
@@ -713,9 +717,9 @@ class Request(StoredRequest):
         now = deferrals.updated(self.tasks, tasks)
         updated = replace(self, tasks=now, package_id=package_id or self.package_id)
         noted = updated.noted(action, *_less_owed(self, updated), systems=_by_system(tasks))
-        notifies = self.goes_on and not updated.goes_on
-        notifies |= self.outcome is not Outcome.WITHDRAWN and not announced(self.tasks, now)
-        return replace(noted, letters=later_letter(updated)) if notifies else noted
+        notifies = self.has_outstanding and not updated.has_outstanding
+        notifies |= self.outcome is not Outcome.WITHDRAWN and not was_announced(self.tasks, now)
+        return replace(noted, letters=follow_up_letter(updated)) if notifies else noted
 
     def lift(self, at: datetime) -> Transition:
         """Decides to lift a restriction: the subject is notified before any system is changed (Art. 18(3))."""
@@ -738,7 +742,7 @@ class Request(StoredRequest):
             task
             for task in tasks
             if task.operation == Operation.LIFT
-            and (deferrals.lift_undone(task) or deferrals.concerns_hands(task) or task.system in before)
+            and (deferrals.lift_undone(task) or deferrals.is_manual_lift(task) or task.system in before)
         ]
         now = {task.system for task in lifts}
         others = (t for t in self.tasks or () if t.operation != Operation.LIFT or t.system not in now)
@@ -783,7 +787,7 @@ class Request(StoredRequest):
         if event.package_id is None:
             return now.noted("package.not_renewed", *less, outcome=event.outcome)
         renewed = replace(now, package_id=event.package_id, package_fault=None)
-        return replace(renewed.noted("package.renewed", *less), letters=later_letter(renewed))
+        return replace(renewed.noted("package.renewed", *less), letters=follow_up_letter(renewed))
 
 
 def _less_owed(before: StoredRequest, after: StoredRequest) -> tuple[Event, ...]:

@@ -36,7 +36,7 @@ class Blocker(BaseModel):
     )
 
 
-class Rule(NamedTuple):
+class BlockerRule(NamedTuple):
     """A reason to wait: its sentence, and what resolves it."""
 
     kind: BlockerKind
@@ -45,16 +45,17 @@ class Rule(NamedTuple):
 
 
 RULES: Final = {
-    name: Rule(**said) for name, said in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
+    name: BlockerRule(**said)
+    for name, said in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
 }
 _ANSWERED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
 _OF_TASKS: Sequence[tuple[str, Callable[[TaskReport], object]]] = (
-    ("others", deferrals.finds_others),
+    ("others", deferrals.finds_other_people),
     ("unsigned", lambda task: task.failure == RuleUnsigned.code),
     ("limit", lambda task: task.exceeded),
     ("failed", deferrals.needs_judgement),
     ("several", deferrals.has_failed),
-    ("by_hand", deferrals.waits_for_hands),
+    ("by_hand", deferrals.needs_manual_work),
     ("not_searched", lambda task: task.not_searched),
 )
 """Why a task needs a decision: the first that holds."""
@@ -107,7 +108,7 @@ def _after_closing(request: StoredRequest) -> list[Blocker]:
     found = list[Blocker]()
     if undone := [task for task in request.tasks or () if deferrals.lift_undone(task)]:
         found.append(_blocker("not_lifted", _systems(undone), request.closed_at))
-    elif request.outcome in _ANSWERED and (systems := deferrals.looked_into(request.tasks)):
+    elif request.outcome in _ANSWERED and (systems := deferrals.needs_review(request.tasks)):
         found.append(_blocker("looked_into", ", ".join(systems), request.closed_at))
     if request.unfinished and request.responded_at is None:
         found.append(_blocker("on_its_way", since=request.closed_at))

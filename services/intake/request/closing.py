@@ -6,14 +6,14 @@ from itertools import groupby
 from services.intake.request import deferrals
 from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.messages.answer import OUR_LIST, answer, had_been_done, of_instruction, why_not_searched
-from services.intake.request.messages.kept import is_held_unseen
+from services.intake.request.messages.retained import is_retained_unseen
 from services.intake.request.reports import changed_by_category, summed
 from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport, has_statements, missing_corrections
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import FactList, Lines, Sentence, Sentences, Term, named_system, say
 
-_BY_ITS_TRANSITION = frozenset({None, Outcome.FORWARDED, Outcome.REFUSED, Outcome.ASSISTED})
+_LETTER_ELSEWHERE = frozenset({None, Outcome.FORWARDED, Outcome.REFUSED, Outcome.ASSISTED})
 """Outcomes whose letter is written elsewhere, or by nothing."""
 _ENTERED: Mapping[Right, Term | Sentence] = {
     Right.OBJECTION: named_system(OUR_LIST),
@@ -21,7 +21,7 @@ _ENTERED: Mapping[Right, Term | Sentence] = {
 }
 """Says what is done where no system is named: they have not shown who they are, or none was asked."""
 
-_OF_PERSON = "_of_person"
+_INSTRUCTION_SUFFIX = "_of_person"
 """The end of the keys of words to a customer, about the person of their instruction."""
 _FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDED, TaskOutcome.RETAINED})
 
@@ -33,8 +33,8 @@ def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | No
     """
     outcome = for_requester(request).outcome
     if request.tenant and not request.anonymous and outcome is not Outcome.WITHDRAWN:
-        return (*_to_the_customer(request, words), *_lifting(request))
-    if outcome in _BY_ITS_TRANSITION:
+        return (*_customer_letter(request, words), *_lift_letters(request))
+    if outcome in _LETTER_ELSEWHERE:
         return ()
     in_part = outcome is Outcome.PARTIALLY_FULFILLED
     return (_answer(request, str(outcome), words or ({"cause": _cause(request)} if in_part else {})),)
@@ -42,11 +42,11 @@ def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | No
 
 def refusal_letter(request: StoredRequest, words: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
     """Returns the letter of a request that two people have refused; ``words`` say why."""
-    said = (say("answer.refused"), *had_been_done(request))
-    return (("answer", {**words, "about": "refused", "answer": said}),)
+    found = (say("answer.refused"), *had_been_done(request))
+    return (("answer", {**words, "about": "refused", "answer": found}),)
 
 
-def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
+def _lift_letters(request: StoredRequest) -> tuple[LetterOf, ...]:
     return (
         ()
         if request.lift_notified_at is None
@@ -59,20 +59,20 @@ def lifting_letter(request: StoredRequest, cause: str, **fields: LetterField) ->
     return ("update", {"about": f"lifting_{cause}", "why": Term("lifted_since", request.right), **fields})
 
 
-def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
+def follow_up_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
     """Returns the letter after more was done of an answered request, or less; none to an anonymous one."""
     if request.anonymous:
         return ()
-    kept, ended = (any(map(each, request.tasks or ())) for each in (deferrals.is_kept, deferrals.is_out_of_reach))
+    kept, ended = (any(map(each, request.tasks or ())) for each in (deferrals.is_retained, deferrals.is_unreachable))
     cause = "" if kept else "ended" if ended else "whole"
     if request.tenant:
-        return _to_the_customer(request, {"cause": cause})
+        return _customer_letter(request, {"cause": cause})
     if cause == "whole":
         return (_answer(request, Outcome.FULFILLED, {}),)
     return (_answer(request, Outcome.PARTIALLY_FULFILLED, {"cause": cause}),)
 
 
-def _to_the_customer(request: StoredRequest, words: Mapping[str, LetterField] | None) -> tuple[LetterOf, ...]:
+def _customer_letter(request: StoredRequest, words: Mapping[str, LetterField] | None) -> tuple[LetterOf, ...]:
     """Returns the answer to the customer, who decides about the data and passes it on (Art. 28(3)(e))."""
     whole = {"cause": "whole"} if request.outcome is Outcome.ASSISTED else {"cause": _cause(request)}
     return (_answer(request, "assisted", words or whole),) if of_instruction(request) else ()
@@ -80,57 +80,57 @@ def _to_the_customer(request: StoredRequest, words: Mapping[str, LetterField] | 
 
 def _answer(request: StoredRequest, about: str, why: Mapping[str, LetterField]) -> LetterOf:
     """Returns the answer, with what stays in a list: one item for each system."""
-    said_all = answer(request)
-    stays: list[Sentence] = []
-    for _, said in groupby((each for each in said_all if _stays(each)), key=lambda each: each.facts["system"]):
-        stays.append(say("kept.line", said=tuple(said)))
-    done = _entered(request.right) if request.anonymous else _done(request)
-    said_first: Sentences = tuple(each for each in said_all if not _stays(each))
-    return ("answer", {"about": about, "answer": said_first, "stays": Lines(tuple(stays)), "done": done, **why})
+    sentences = answer(request)
+    lines: list[Sentence] = []
+    for _, found in groupby((each for each in sentences if _is_retained(each)), key=lambda each: each.facts["system"]):
+        lines.append(say("kept.line", said=tuple(found)))
+    done = _listed_line(request.right) if request.anonymous else _work_lines(request)
+    first: Sentences = tuple(each for each in sentences if not _is_retained(each))
+    return ("answer", {"about": about, "answer": first, "stays": Lines(tuple(lines)), "done": done, **why})
 
 
-def _stays(said: Sentence) -> bool:
-    return said.key.startswith("kept.")
+def _is_retained(sentence: Sentence) -> bool:
+    return sentence.key.startswith("kept.")
 
 
 def _cause(request: StoredRequest) -> str:
     """Returns why a part is missing; nothing where it is kept, since each item says so."""
     tasks = request.tasks or ()
-    if any(map(deferrals.is_kept, tasks)):
+    if any(map(deferrals.is_retained, tasks)):
         return ""
     if missing_corrections(tasks):
         return "unstated" if has_statements(tasks) else "uncorrected"
-    return "ended" if any(map(deferrals.is_out_of_reach, tasks)) else "unanswered"
+    return "ended" if any(map(deferrals.is_unreachable, tasks)) else "unanswered"
 
 
-def _done(request: StoredRequest) -> Lines:
+def _work_lines(request: StoredRequest) -> Lines:
     if request.had_nothing_to_end and request.outcome is Outcome.FULFILLED:
-        return _entered(request.right)
-    return done(request.tasks, instructed=bool(request.tenant))
+        return _listed_line(request.right)
+    return work_lines(request.tasks, instructed=bool(request.tenant))
 
 
-def _entered(right: Right) -> Lines:
+def _listed_line(right: Right) -> Lines:
     return Lines((say("work.line", system=_ENTERED[right], what=say("work.entered")),))
 
 
-def done(tasks: Iterable[TaskReport] | None, *, instructed: bool = False) -> Lines:
+def work_lines(tasks: Iterable[TaskReport] | None, *, instructed: bool = False) -> Lines:
     """Lists what each system has done since the request was received, one line each.
 
     ``instructed``: a customer reads it, about the person of their instruction.
     """
-    return Lines(tuple(_lines(tasks or (), _OF_PERSON if instructed else "")) or (say("work.in_no_system"),))
+    return Lines(tuple(_lines(tasks or (), _INSTRUCTION_SUFFIX if instructed else "")) or (say("work.in_no_system"),))
 
 
 def _lines(tasks: Iterable[TaskReport], whose: str) -> Iterator[Sentence]:
     known = tuple(tasks)
-    kept = deferrals.kept_for_the_rest(known)
+    kept = deferrals.deferred_systems(known)
     for task in sorted(summed(known), key=lambda task: (task.system, task.task_id)):
         if task.operation in ANSWERING:
             in_part = task.not_searched and task.outcome != TaskOutcome.NOT_SEARCHED
-            left = (say("work.part_not_searched", why=why_not_searched(task, whose)),) if in_part else ()
+            unsearched = (say("work.part_not_searched", why=why_not_searched(task, whose)),) if in_part else ()
             not_begun = task.system in kept and not task.outcome
             what = say("work.not_begun") if not_begun else _what(task, whose)
-            yield say("work.line", system=named_system(task.system), what=(what, *left))
+            yield say("work.line", system=named_system(task.system), what=(what, *unsearched))
 
 
 def _what(task: TaskReport, whose: str) -> Sentence:
@@ -142,7 +142,7 @@ def _what(task: TaskReport, whose: str) -> Sentence:
         return say("work.unverified" if task.reported else "work.unfinished", count=changed, how=did)
     if task.outcome not in _FOUND:
         return _nothing_done(task, did, whose)
-    if is_held_unseen(task):
+    if is_retained_unseen(task):
         return say("work.kept_unseen")
     if task.stated:
         return say(f"work.stated{whose}", count=task.found)
@@ -150,7 +150,7 @@ def _what(task: TaskReport, whose: str) -> Sentence:
 
 
 def _counted(task: TaskReport, changed: int, did: Sentence) -> Sentence:
-    counts, ended = _of_each(task), frozenset(task.ended or ())
+    counts, ended = _counts_by_category(task), frozenset(task.ended or ())
     all_ended = bool(counts) and counts.keys() <= ended
     if ended:
         did = say("did.erase" if all_ended else "did.erase_or_suppress", count=changed)
@@ -158,12 +158,14 @@ def _counted(task: TaskReport, changed: int, did: Sentence) -> Sentence:
         did = say("did.erase_or_anonymise", count=changed)
     how = say("work.by_hand", how=did) if task.by_hand else did
     if counts:
-        kinds = (_of_kind(task, name, n, ended=name in ended and not all_ended) for name, n in sorted(counts.items()))
+        kinds = (
+            _category_phrase(task, name, n, ended=name in ended and not all_ended) for name, n in sorted(counts.items())
+        )
         how = say("work.of_kinds", how=how, kinds=FactList(tuple(kinds), final=False))
     return say("work.counted_as_reported" if task.reported else "work.counted", count=changed, how=how)
 
 
-def _of_kind(task: TaskReport, name: str, count: int, *, ended: bool) -> Sentence:
+def _category_phrase(task: TaskReport, name: str, count: int, *, ended: bool) -> Sentence:
     anonymised = name in (task.anonymised or ())
     key = "work.kind_anonymised" if anonymised else "work.kind_erased" if ended else "work.kind"
     return say(key, category=Term("category", name), found=count)
@@ -173,7 +175,7 @@ def _copied(task: TaskReport) -> int:
     return task.found if task.handed_out is None else sum(task.handed_out.values())
 
 
-def _of_each(task: TaskReport) -> Mapping[str, int]:
+def _counts_by_category(task: TaskReport) -> Mapping[str, int]:
     """Counts the copied or changed records of each category, without zeros; empty where that is not known."""
     if not task.by_category:
         return {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from services.intake.request.reports import kept_from
+from services.intake.request.reports import past_changes
 from shared.domain.errors import LimitExceeded, NotSupported, SeveralPeople, SystemRetired, WrongPersonMatch
 from shared.domain.operations import ANSWERING, DONE_BY_HAND, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 
@@ -69,7 +69,7 @@ def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
     return sum(task.changed for task in tasks or () if task.operation in ANSWERING)
 
 
-def waits_for_hands(task: TaskReport) -> bool:
+def needs_manual_work(task: TaskReport) -> bool:
     """Whether the system cannot do it for one person, or is gone, and no result was entered by hand."""
     by_hand = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched in DONE_BY_HAND
     return by_hand or task.failure in {NotSupported.code, SystemRetired.code}
@@ -82,31 +82,31 @@ def lift_undone(task: TaskReport) -> bool:
 
 def may_be_done_by_hand(task: TaskReport) -> bool:
     """Whether one person may enter the result; what a limit, or rows of other people, have stopped takes two."""
-    return waits_for_hands(task) or (lift_undone(task) and not task.exceeded)
+    return needs_manual_work(task) or (lift_undone(task) and not task.exceeded)
 
 
-def finds_others(task: TaskReport) -> bool:
+def finds_other_people(task: TaskReport) -> bool:
     """Whether rows of other people, or that may be theirs, have stopped it."""
     several = task.failure == LimitExceeded.code and task.exceeded and task.exceeded.limit is Limit.MAX_PEOPLE
     return bool(several) or task.failure == WrongPersonMatch.code
 
 
-def is_out_of_reach(task: TaskReport) -> bool:
+def is_unreachable(task: TaskReport) -> bool:
     """Whether two people have recorded what became of the data of a system that is no longer in use."""
     return task.outcome == TaskOutcome.NO_LONGER_HELD and task.operation in ANSWERING
 
 
-def concerns_hands(task: TaskReport) -> bool:
+def is_manual_lift(task: TaskReport) -> bool:
     """Whether it is done by hand, or was."""
-    return bool(task.by_hand) or waits_for_hands(task)
+    return bool(task.by_hand) or needs_manual_work(task)
 
 
 def has_failed(task: TaskReport) -> bool:
     """Whether it failed in a way that only a person can judge; what is done by hand stops nothing else."""
-    return bool(task.failure) and not waits_for_hands(task)
+    return bool(task.failure) and not needs_manual_work(task)
 
 
-def kept_for_the_rest(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
+def deferred_systems(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
     """Returns the systems in which an erasure waits, since only they lead to what could not be searched."""
     known = tuple(tasks or ())
     if not only_unsearched(known):
@@ -122,7 +122,7 @@ def needs_judgement(task: TaskReport) -> bool:
 def only_unsearched(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether all that is missing could not be searched, and systems do not contradict one another about that."""
     known = tuple(tasks or ())
-    missing = any(task.failure or waits_for_hands(task) for task in known)
+    missing = any(task.failure or needs_manual_work(task) for task in known)
     return unsearched(known) and not in_conflict(known) and not missing
 
 
@@ -132,12 +132,12 @@ def found(tasks: Iterable[TaskReport] | None) -> bool:
     return any(task.found or task.changed or task.count_unknown for task in answering)
 
 
-def is_kept(task: TaskReport) -> bool:
+def is_retained(task: TaskReport) -> bool:
     """Whether a system keeps data of the subject on a ground of the law."""
     return task.outcome == TaskOutcome.RETAINED
 
 
-def looked_into(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
+def needs_review(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
     """Returns the systems in which we look into what is kept, as the letters say.
 
     Rows say no day from which their period could count; or their day has come, and they are there still.
@@ -145,16 +145,18 @@ def looked_into(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
     undated = (
         task.system
         for task in tasks or ()
-        if is_kept(task) and (task.failure or any(each.period and each.first is None for each in task.kept or ()))
+        if is_retained(task) and (task.failure or any(each.period and each.first is None for each in task.kept or ()))
     )
     return tuple(sorted({*undated}))
 
 
-def await_a_person(tasks: Iterable[TaskReport] | None) -> bool:
+def needs_officer(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether an erasure waits for a person: it is not done, or the end of what is kept is unknown."""
     tasks = tuple(tasks or ())
     erasures = [task for task in tasks if task.operation == Operation.ERASE]
-    return any(is_undone(task) or (is_kept(task) and not task.until) for task in erasures) or bool(looked_into(tasks))
+    return any(is_undone(task) or (is_retained(task) and not task.until) for task in erasures) or bool(
+        needs_review(tasks)
+    )
 
 
 def updated(tasks: Iterable[TaskReport] | None, deferred: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
@@ -169,16 +171,16 @@ def updated(tasks: Iterable[TaskReport] | None, deferred: Iterable[TaskReport]) 
     again = tuple(_updated(task, now.get((task.system, task.operation))) for task in tasks)
     reports = again + tuple(report for place, report in now.items() if place not in known)
     looked = [task for task in tasks if (report := now.get((task.system, task.operation))) and report.outcome]
-    return (*kept_from(looked, reports), *reports)
+    return (*past_changes(looked, reports), *reports)
 
 
 def _updated(task: TaskReport, report: TaskReport | None) -> TaskReport:
-    if report is None or not (is_kept(task) or is_undone(task)):
+    if report is None or not (is_retained(task) or is_undone(task)):
         return task
     if report.outcome is None:
         return task.model_copy(
             update={name: getattr(report, name) for name in ("task_id", "failure", "sentence", "exceeded")}
         )
-    if is_kept(report):
+    if is_retained(report):
         return report
     return report.model_copy(update={"ground": report.ground or task.ground, "until": report.until or task.until})

@@ -26,7 +26,7 @@ _OPERATIONS: Final[Mapping[What, Operation]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CompletedChange:
     """The change to the data, and the policy's categories that it concerns.
 
     ``over``: the request has come to nothing, and what was restricted for it meanwhile is lifted. That concerns only
@@ -39,7 +39,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class DisclosedExtent:
     """The extent of an erasure in one category: whether anything went, and whether anything is kept, over all systems.
 
     ``reduced``: what is kept has lost all but the fields of its rule, and is restricted (Art. 18). ``held``: what a
@@ -61,7 +61,7 @@ class Disclosed:
     policy: Policy
 
     @cached_property
-    def done(self) -> Done | None:
+    def done(self) -> CompletedChange | None:
         """The change of an answered request that recipients must learn; None where none concerns them.
 
         An objection to marketing or a withdrawn consent stops those who do it for us, even if none of our systems knows
@@ -70,11 +70,11 @@ class Disclosed:
         are notified of its lift when the objection is refused or the request is withdrawn.
         """
         request, policy = self.request, self.policy
-        so_far, over = request.begun_to_stop, _is_over(request)
+        so_far, over = request.begun_to_stop, _has_ended(request)
         if request.tenant or not (request.outcome in _ANSWERED or so_far or over):
             return None
         if not over and (stopped := _stopped(request, policy)):
-            return Done("stopped", stopped)
+            return CompletedChange("stopped", stopped)
         every = summed(request.tasks)
         for what, operation in _OPERATIONS.items():
             if (so_far or over) and what != "restricted":
@@ -82,28 +82,28 @@ class Disclosed:
             tasks = [t for t in every if t.operation == operation]
             changed = [t for t in tasks if _has_changed(t)]
             if all(t.stated for t in changed) and changed:
-                return Done("stated", _categories(changed, policy))
+                return CompletedChange("stated", _categories(changed, policy))
             reduced = frozenset(self.extents if tasks and operation is Operation.ERASE else ())
             if changed or reduced:
                 lifted = what == "restricted" and request.lifted_at is not None
-                return Done("lifted" if lifted else what, _categories(changed, policy) | reduced, over)
+                return CompletedChange("lifted" if lifted else what, _categories(changed, policy) | reduced, over)
         return None
 
     @cached_property
-    def extents(self) -> Mapping[str, Extent]:
+    def extents(self) -> Mapping[str, DisclosedExtent]:
         """The extent by category, where anything was erased, or what is kept was reduced or restricted."""
-        policy, found = self.policy, defaultdict[str, list[Extent]](list)
+        policy, found = self.policy, defaultdict[str, list[DisclosedExtent]](list)
         for task in (t for t in summed(self.request.tasks) if t.operation == Operation.ERASE):
-            went, kept = _certain(task), [each for each in task.kept or () if each.category]
-            for name in {*task.by_category, *(str(each.category) for each in kept)}:
+            went, retained = _certain(task), [each for each in task.kept or () if each.category]
+            for name in {*task.by_category, *(str(each.category) for each in retained)}:
                 if category := policy.category_of(name):
-                    mine = [each for each in kept if each.category == name and each.count]
-                    left = bool(mine) or bool(task.by_category.get(name) and name not in went)
-                    reduced = any(_is_reduced(task, each, policy) for each in mine)
-                    held = any(each.restricted for each in mine)
-                    extent = Extent(name in went, left, reduced, _last(each.last for each in mine), held)
+                    own = [each for each in retained if each.category == name and each.count]
+                    remaining = bool(own) or bool(task.by_category.get(name) and name not in went)
+                    reduced = any(_is_reduced(task, each, policy) for each in own)
+                    held = any(each.restricted for each in own)
+                    extent = DisclosedExtent(name in went, remaining, reduced, _last(each.last for each in own), held)
                     found[category].append(extent)
-        every = {category: _together(each) for category, each in found.items()}
+        every = {category: _sum_extents(each) for category, each in found.items()}
         return {category: each for category, each in every.items() if each.gone or each.reduced or each.held}
 
 
@@ -130,7 +130,7 @@ def restricted(request: StoredRequest, policy: Policy) -> frozenset[str]:
     return _categories([task for task in tasks if _has_changed(task)], policy)
 
 
-def _is_over(request: StoredRequest) -> bool:
+def _has_ended(request: StoredRequest) -> bool:
     restricts = request.restricts and request.right is not Right.RECTIFICATION
     return restricts and request.outcome in _NOT_FOLLOWED
 
@@ -140,10 +140,10 @@ def _has_changed(task: TaskReport) -> bool:
     return bool(task.changed or task.count_unknown or (task.stated and any(task.corrected or ())))
 
 
-def _together(extents: Sequence[Extent]) -> Extent:
-    gone, kept = any(each.gone for each in extents), any(each.kept for each in extents)
+def _sum_extents(extents: Sequence[DisclosedExtent]) -> DisclosedExtent:
+    gone, retained = any(each.gone for each in extents), any(each.kept for each in extents)
     reduced, held = any(each.reduced for each in extents), any(each.held for each in extents)
-    return Extent(gone, kept, reduced, _last(each.last for each in extents if each.kept), held)
+    return DisclosedExtent(gone, retained, reduced, _last(each.last for each in extents if each.kept), held)
 
 
 def _last(days: Iterable[date | None]) -> date | None:
@@ -151,15 +151,15 @@ def _last(days: Iterable[date | None]) -> date | None:
     return max((day for day in known if day), default=None) if None not in known else None
 
 
-def _is_reduced(task: TaskReport, kept: Kept, policy: Policy) -> bool:
+def _is_reduced(task: TaskReport, retained: Kept, policy: Policy) -> bool:
     """Whether a store has left of its rows the fields of the rule alone: it has counted their period itself.
 
     What an earlier request has left so concerns no recipient again.
     """
-    if task.reduced is not None and not task.reduced.get(kept.category or ""):
+    if task.reduced is not None and not task.reduced.get(retained.category or ""):
         return False
-    rule = policy.rule(kept.rule)
-    return bool(rule and rule.fields and kept.period and kept.count)
+    rule = policy.rule(retained.rule)
+    return bool(rule and rule.fields and retained.period and retained.count)
 
 
 def recipients(policy: Policy, categories: Collection[str]) -> Mapping[str, Recipient]:
@@ -167,7 +167,7 @@ def recipients(policy: Policy, categories: Collection[str]) -> Mapping[str, Reci
     return {name: each for name, each in policy.recipients.items() if each.categories & frozenset(categories)}
 
 
-def words(policy: Policy, categories: Iterable[str]) -> str:
+def category_words(policy: Policy, categories: Iterable[str]) -> str:
     """These categories as people read them; what the policy has dropped since by its name."""
     known = policy.categories
     return "; ".join(known[each].words if each in known else each for each in sorted(categories))
@@ -189,8 +189,8 @@ def _changed(task: TaskReport, policy: Policy) -> frozenset[str]:
     """Leaves out what was kept, and what a failed task perhaps did not change."""
     if any(task.by_category.values()):
         return _known(_certain(task), policy) if _known(task.by_category, policy) else frozenset(policy.categories)
-    kept = _known((each.category for each in task.kept or () if each.category), policy)
-    return (_known(task.categories or (), policy) or frozenset(policy.categories)) - kept
+    retained = _known((each.category for each in task.kept or () if each.category), policy)
+    return (_known(task.categories or (), policy) or frozenset(policy.categories)) - retained
 
 
 def _certain(task: TaskReport) -> Collection[str]:

@@ -24,7 +24,7 @@ LetterKind = Literal[
     "breach",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
-TO_OTHERS: frozenset[LetterKind] = frozenset({"controller_reminder", "recipient_notice"})
+TO_ORGANISATIONS: frozenset[LetterKind] = frozenset({"controller_reminder", "recipient_notice"})
 """Letters to a customer, or to a recipient of the data: none of them is written to the subject."""
 ANSWERS: frozenset[LetterKind] = frozenset({"answer", "last_notice"})
 """The letters that answer a request, or a part of it: they name the case that it belongs to."""
@@ -36,7 +36,7 @@ LetterOf = tuple[LetterKind, Mapping[str, LetterField]]
 """
 
 
-def also(fields: Mapping[str, LetterField], more: Sentence) -> Mapping[str, LetterField]:
+def add_sentence(fields: Mapping[str, LetterField], more: Sentence) -> Mapping[str, LetterField]:
     """The fields with one more sentence after the answer."""
     match fields.get("also"):
         case Sentence() as before:
@@ -47,7 +47,7 @@ def also(fields: Mapping[str, LetterField], more: Sentence) -> Mapping[str, Lett
             return {**fields, "also": more}
 
 
-def asked(question: Question, request: StoredRequest) -> Sentence:
+def question_wording(question: Question, request: StoredRequest) -> Sentence:
     """Returns a question to the requester in words; to a customer, about the person of their instruction.
 
     Where the requester's identity is proved for a part, it asks for what would be enough for the rest. Where what they
@@ -58,7 +58,7 @@ def asked(question: Question, request: StoredRequest) -> Sentence:
         systems = named_systems(task.system for task in deferrals.unproved(request.tasks))
         if request.tenant:
             return say("question.proof_of_instruction", systems=systems)
-        return say("question.proof", systems=systems, enough=_enough(request))
+        return say("question.proof", systems=systems, enough=_sufficient_proof(request))
     otherwise = question is Question.CLARIFICATION and deferrals.by_no_number(request.tasks)
     if request.tenant:
         return say("question.known_by_of_instruction" if otherwise else f"question.{question}_of_instruction")
@@ -67,7 +67,7 @@ def asked(question: Question, request: StoredRequest) -> Sentence:
     return say("question.known_by" if otherwise else f"question.{question}")
 
 
-def _enough(request: StoredRequest) -> Sentence | Sentences:
+def _sufficient_proof(request: StoredRequest) -> Sentence | Sentences:
     """Says which proof is enough, system by system where they differ."""
     needed: dict[str, set[str]] = {}
     for task in deferrals.unproved(request.tasks):

@@ -50,9 +50,9 @@ class Related:
 
 
 async def related(
-    connection: Connection, requests: Collection[StoredRequest], held: Mapping[UUID, StoredRequest], read: Read
+    connection: Connection, requests: Collection[StoredRequest], locked: Mapping[UUID, StoredRequest], read: Read
 ) -> Related:
-    """Reads the others of these lifted requests. ``held``: requests as they are now; ``read`` loads the rest.
+    """Reads the others of these lifted requests. ``locked``: requests as they are now; ``read`` loads the rest.
 
     No other transaction lifts one of the same people before this one ends.
     """
@@ -60,22 +60,22 @@ async def related(
     if not ended:
         return Related()
     await connection.execute(_HOLD, [*ended])
-    theirs = await _same(connection, ended, held, read)
-    lifted = {o.request_id: o for others in theirs.values() for o in others if o.lifted_at is not None}
+    same_person = await _same(connection, ended, locked, read)
+    lifted = {o.request_id: o for others in same_person.values() for o in others if o.lifted_at is not None}
     # A request of the same person as one of these need not be of the same person as the one that led to it.
     if before := lifted.keys() - ended:
-        theirs |= await _same(connection, before, held, read)
+        same_person |= await _same(connection, before, locked, read)
     given = {each.request_id for each in requests}
-    return Related(theirs, [each for request_id, each in lifted.items() if request_id not in given])
+    return Related(same_person, [each for request_id, each in lifted.items() if request_id not in given])
 
 
 async def _same(
-    connection: Connection, of: Collection[UUID], held: Mapping[UUID, StoredRequest], read: Read
+    connection: Connection, of: Collection[UUID], locked: Mapping[UUID, StoredRequest], read: Read
 ) -> dict[UUID, list[StoredRequest]]:
     pairs = await connection.fetch(_SAME_PERSON, [*of])
     others = {other for _, other in pairs}
-    stored = await read(connection, [*others - held.keys()]) if others - held.keys() else ()
-    known = {each.request_id: each for each in stored} | {each: held[each] for each in others & held.keys()}
+    stored = await read(connection, [*others - locked.keys()]) if others - locked.keys() else ()
+    known = {each.request_id: each for each in stored} | {each: locked[each] for each in others & locked.keys()}
     found = defaultdict[UUID, list[StoredRequest]](list)
     for request_id, other in pairs:
         found[request_id].append(known[other])

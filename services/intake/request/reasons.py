@@ -68,7 +68,7 @@ class ExtensionFlaw(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Extension:
+class ProposedExtension:
     """A proposal to answer later."""
 
     notice_sent_at: datetime
@@ -90,7 +90,7 @@ class Received:
 
 
 def flaws(
-    extension: Extension,
+    extension: ProposedExtension,
     limits: Deadlines,
     policy: TimeLimitPolicy,
     *,

@@ -20,8 +20,8 @@ from shared.domain.operations import (
 )
 from shared.domain.rights import Outcome, Right
 
-_LEFT = ("not_searched", "level", "ground", "until", "kept", "failure", "sentence", "exceeded")
-_NOTHING_NOW = frozenset({TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED})
+_UNDONE_FIELDS = ("not_searched", "level", "ground", "until", "kept", "failure", "sentence", "exceeded")
+_NOTHING_CHANGED = frozenset({TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED})
 
 
 def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
@@ -32,13 +32,13 @@ def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
     """
     places: dict[tuple[str, str, UUID | None], list[TaskReport]] = {}
     for task in tasks or ():
-        apart = task.task_id if task.operation not in ANSWERING else None
-        places.setdefault((task.system, task.operation, apart), []).append(task)
+        separate_id = task.task_id if task.operation not in ANSWERING else None
+        places.setdefault((task.system, task.operation, separate_id), []).append(task)
     return tuple(_added_up(each) if len(each) > 1 else each[0] for each in places.values())
 
 
-def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
-    """Returns those of the reports ``before`` that changed something and have no successor in ``now``.
+def past_changes(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
+    """Returns reports of ``before`` that changed something and that ``now`` does not repeat.
 
     The later ones, which have searched again, report what is left.
     """
@@ -52,15 +52,17 @@ def changed_by_category(task: TaskReport) -> Mapping[str, int]:
 
     Their sum is what was changed; where it is more, as after a failure, it is not known which of them were.
     """
-    kept: dict[str, int] = {}
+    retained: dict[str, int] = {}
     for each in task.kept or ():
-        kept[each.category or ""] = kept.get(each.category or "", 0) + each.count
-    return {name: left for name, found in task.by_category.items() if (left := found - kept.get(name, 0)) > 0}
+        retained[each.category or ""] = retained.get(each.category or "", 0) + each.count
+    return {
+        name: remaining for name, found in task.by_category.items() if (remaining := found - retained.get(name, 0)) > 0
+    }
 
 
 def _as_done(task: TaskReport) -> TaskReport:
     done = TaskOutcome.ERASED if task.operation == Operation.ERASE else TaskOutcome.AMENDED
-    nothing_left = dict.fromkeys(_LEFT)
+    nothing_left = dict.fromkeys(_UNDONE_FIELDS)
     counts = {"outcome": done, "found": max(task.found, task.changed), "remaining": 0}
     if task.operation == Operation.ERASE:
         counts |= {"found": task.changed, "by_category": changed_by_category(task)}
@@ -83,21 +85,21 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     corrected = latest.corrected
     for task in done:
         corrected = combined_corrections(task.corrected, corrected)
-    both = {name: _both(name, (*done, latest)) for name in ("searched_by", "categories", "anonymised", "ended")}
-    looked = latest.outcome if latest.outcome not in _NOTHING_NOW else done[-1].outcome
-    counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}
+    both = {name: _union(name, (*done, latest)) for name in ("searched_by", "categories", "anonymised", "ended")}
+    outcome = latest.outcome if latest.outcome not in _NOTHING_CHANGED else done[-1].outcome
+    counts = {"outcome": outcome, "found": found, "changed": changed if erased else min(changed, found)}
     count_unknown = latest.count_unknown or next((task.count_unknown for task in done if task.count_unknown), None)
-    left = [Counter(task.reduced) for task in (*done, latest) if task.reduced is not None]
-    reduced = dict(sum(left, Counter[str]())) if left else None
-    said = {
+    counters = [Counter(task.reduced) for task in (*done, latest) if task.reduced is not None]
+    reduced = dict(sum(counters, Counter[str]())) if counters else None
+    merged = {
         "reduced": reduced,
         "count_unknown": count_unknown,
         "reported": any(task.reported for task in (*done, latest)) or None,
     }
-    return latest.model_copy(update={**counts, **both, **said, "by_category": dict(kinds), "corrected": corrected})
+    return latest.model_copy(update={**counts, **both, **merged, "by_category": dict(kinds), "corrected": corrected})
 
 
-def _both(name: str, reports: Iterable[TaskReport]) -> tuple[str, ...] | None:
+def _union(name: str, reports: Iterable[TaskReport]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(each for task in reports for each in getattr(task, name) or ())) or None
 
 
@@ -106,24 +108,26 @@ _SETTLED = frozenset(
 )
 
 
-def took_effect(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether any system restricts, whether or not it holds a record by now."""
+def is_restricted(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether any system restricts the subject, even one without a record of theirs."""
     return any(task.operation == Operation.RESTRICT and _is_done(task) for task in tasks or ())
 
 
 def found_something(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether a record is restricted, and not only what may come."""
+    """Whether a record is restricted, and not only future records."""
     restricting = [task for task in tasks or () if task.operation == Operation.RESTRICT and _is_done(task)]
     return any(task.found or task.changed or task.count_unknown for task in restricting)
 
 
-def asked_for(right: Right, tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
+def of_request(right: Right, tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
     """Returns the reports of what was asked for: for a rectification without those of its restriction."""
     brought = Operation.RESTRICT if right is Right.RECTIFICATION else None
     return tuple(task for task in tasks or () if task.operation != brought)
 
 
-def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
+def merge_reports(
+    right: Right, before: Iterable[TaskReport] | None, now: Iterable[TaskReport]
+) -> tuple[TaskReport, ...]:
     """Returns the reports as they are now; a rectification keeps those of its restriction next to later ones.
 
     Those of the correction stay with later ones of the restriction, where that comes after it. What was changed before
@@ -132,12 +136,12 @@ def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[
     later = tuple(now)
     known = {(task.system, task.operation) for task in later}
     of_both = right is Right.RECTIFICATION and all(task.operation != Operation.RECTIFY for task in later)
-    stay = [task for task in before or () if of_both or task not in asked_for(right, [task])]
-    reports = (*(task for task in stay if (task.system, task.operation) not in known), *later)
-    return (*kept_from(before, reports), *reports)
+    unchanged = [task for task in before or () if of_both or task not in of_request(right, [task])]
+    reports = (*(task for task in unchanged if (task.system, task.operation) not in known), *later)
+    return (*past_changes(before, reports), *reports)
 
 
-def ends_with(right: Right, outcome: Outcome) -> bool:
+def ends_restriction(right: Right, outcome: Outcome) -> bool:
     """Whether the restriction of a request ends when it closes in that way.
 
     One that was asked for ends when it is withdrawn; one that another right brings with it also when that is refused,
@@ -203,8 +207,8 @@ def _covered(task: TaskReport) -> Iterator[Covered]:
         by_account = {"searched_by": (IdentityType.ACCOUNT_ID,), "result": TaskOutcome.NO_MATCH, "found": 0}
         yield Covered.model_validate({**known, **by_account, "why": NO_ACCOUNT_FOUND})
     if not kinds and not nothing:
-        gone = task.ground if task.outcome == TaskOutcome.NO_LONGER_HELD else None
-        why = task.not_searched or task.failure or gone or (Unsearched.NUMBER_NARROWED if task.narrowed else None)
+        ground = task.ground if task.outcome == TaskOutcome.NO_LONGER_HELD else None
+        why = task.not_searched or task.failure or ground or (Unsearched.NUMBER_NARROWED if task.narrowed else None)
         yield Covered(
             system=task.system,
             operation=task.operation,

@@ -19,8 +19,8 @@ LEAST_LEVEL: Final[Level] = "L1"
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Compares requesters by fingerprints of what they have proved."""
+class ProvedPerson:
+    """Keyed fingerprints of the account and e-mail address that a requester has proved."""
 
     account: bytes | None = None
     email: bytes | None = None
@@ -32,21 +32,21 @@ class Person:
 
     @property
     def marks(self) -> precedence.RequestMarks:
-        """As all services know them."""
+        """Returns the fingerprints in the form that other services use."""
         accounts = frozenset({self.account} if self.account else ())
         return precedence.RequestMarks(accounts, frozenset({self.email} if self.email else ()))
 
-    def is_same(self, other: "Person") -> bool:
+    def is_same(self, other: "ProvedPerson") -> bool:
         """Whether both have proved the same account or, where one has proved none, the same e-mail address."""
         if self.account is not None and other.account is not None:
             return self.account == other.account
         return self.email is not None and self.email == other.email
 
 
-UNKNOWN = Person()
+UNPROVED = ProvedPerson()
 
 
-def person(identities: Iterable[Identity], keyring: Keyring) -> Person:
-    """Returns the requester by the proved identities of a request (``shared.domain.proofs``)."""
+def proved_person(identities: Iterable[Identity], keyring: Keyring) -> ProvedPerson:
+    """Builds the fingerprints of a request's proved identities (``shared.domain.proofs``)."""
     known = {each.type: keyring.fingerprint(each) for each in proved(identities, LEAST_LEVEL)}
-    return Person(known.get(IdentityType.ACCOUNT_ID), known.get(IdentityType.EMAIL))
+    return ProvedPerson(known.get(IdentityType.ACCOUNT_ID), known.get(IdentityType.EMAIL))

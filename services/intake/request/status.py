@@ -1,4 +1,4 @@
-"""Builds the public status of a request (``dsr.status``): the whole of it at every change."""
+"""Builds and publishes the public status of a request (topic ``dsr.status``), in full at every change."""
 
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 _TYPE = str(RequestStatus.model_fields["type"].default)
 
 
-def of(request: StoredRequest) -> RequestStatus:
+def status_of(request: StoredRequest) -> RequestStatus:
     """Returns the status of a request; of an anonymous one, as its requester sees it."""
     request = for_requester(request)
     return RequestStatus(
@@ -27,14 +27,14 @@ def of(request: StoredRequest) -> RequestStatus:
     )
 
 
-def tell(tx: UnitOfWork, status: RequestStatus) -> None:
+def publish(tx: UnitOfWork, status: RequestStatus) -> None:
     """Publishes the status once the transaction has committed."""
     headers = _headers(tx) | {"ce_right": status.right, "content-type": "application/json"}
     tx.send(Message(topics.STATUS, str(status.request_id).encode(), status.model_dump_json().encode(), headers))
 
 
-def forget(tx: UnitOfWork, request_id: UUID) -> None:
-    """Publishes that the records of a request have expired: a tombstone."""
+def publish_tombstone(tx: UnitOfWork, request_id: UUID) -> None:
+    """Publishes a tombstone when the record of a request has expired."""
     tx.send(Message(topics.STATUS, str(request_id).encode(), b"", _headers(tx)))
 
 

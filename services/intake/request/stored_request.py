@@ -160,7 +160,7 @@ class StoredRequest:
         """
         if self.renewing:
             return tuple(sorted({task.system for task in self.tasks or () if task.operation == Operation.EXPORT}))
-        tasks = self.tasks or () if self.goes_on else ()
+        tasks = self.tasks or () if self.has_outstanding else ()
         return deferrals.undone(task for task in tasks if task.failure or not task.outcome)
 
     @property
@@ -190,14 +190,14 @@ class StoredRequest:
         return self.decided is not None and self.state is not State.CLOSED
 
     @property
-    def lacked_a_part(self) -> bool:
+    def answered_in_part(self) -> bool:
         """Whether a part was still owed when the request was answered."""
         return self.state is State.CLOSED and self.outcome is Outcome.PARTIALLY_FULFILLED and self.owed
 
     @property
-    def goes_on(self) -> bool:
+    def has_outstanding(self) -> bool:
         """Whether the work goes on though the request was answered, since a part is still to be done."""
-        return self.lacked_a_part and bool(deferrals.undone(self.tasks))
+        return self.answered_in_part and bool(deferrals.undone(self.tasks))
 
     @property
     def unfinished(self) -> bool:
@@ -213,7 +213,7 @@ class StoredRequest:
     def waits(self) -> Waits | None:
         """Returns the cause that it waits for (a column), except the release of its package."""
         if self.state is State.CLOSED:
-            looked_into = self.outcome in _ANSWERED and deferrals.looked_into(self.tasks)
+            looked_into = self.outcome in _ANSWERED and deferrals.needs_review(self.tasks)
             return Waits.PERSON if looked_into or any(map(deferrals.lift_undone, self.tasks or ())) else None
         if self.suspended:
             return Waits.KEY
@@ -227,8 +227,8 @@ class StoredRequest:
         if self.state is not State.CLOSED or self.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}:
             return False
         if self.decided is not None and not self.owed:
-            return deferrals.await_a_person(task for task in self.tasks or () if deferrals.is_kept(task))
-        return self.goes_on or self.renewing or deferrals.await_a_person(self.tasks)
+            return deferrals.needs_officer(task for task in self.tasks or () if deferrals.is_retained(task))
+        return self.has_outstanding or self.renewing or deferrals.needs_officer(self.tasks)
 
     @property
     def precedes(self) -> RequestKind | None:
@@ -237,7 +237,7 @@ class StoredRequest:
             return None
         match self.right:
             case Right.ACCESS | Right.PORTABILITY:
-                return RequestKind.COPY if self.responded_at is None or self.goes_on else None
+                return RequestKind.COPY if self.responded_at is None or self.has_outstanding else None
             case Right.RESTRICTION if self.scope in _OPPOSING:
                 in_force = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED} and self.lifted_at is None
                 return RequestKind.RESTRICTION if self.state is not State.CLOSED or in_force else None
@@ -247,7 +247,7 @@ class StoredRequest:
     @property
     def forgets_its_subject(self) -> bool:
         """Whether it is an erasure that is closed for good, after which its subject is not known by it any more."""
-        kept = self.resumable or self.goes_on or self.outcome in {Outcome.FORWARDED, Outcome.REFUSED}
+        kept = self.resumable or self.has_outstanding or self.outcome in {Outcome.FORWARDED, Outcome.REFUSED}
         return self.state is State.CLOSED and not kept and self.right is Right.ERASURE
 
     @property
@@ -279,7 +279,7 @@ class StoredRequest:
     @property
     def was_restricted(self) -> bool:
         """Whether a restriction of it has taken effect in any system."""
-        return reports.took_effect(self.tasks)
+        return reports.is_restricted(self.tasks)
 
     @property
     def given_up(self) -> bool:
@@ -303,7 +303,7 @@ class StoredRequest:
             return Outcome.PARTIALLY_FULFILLED
         if self.had_nothing_to_end:
             return Outcome.FULFILLED
-        done_before = work is Outcome.NO_DATA and deferrals.changed(reports.asked_for(self.right, self.tasks))
+        done_before = work is Outcome.NO_DATA and deferrals.changed(reports.of_request(self.right, self.tasks))
         return Outcome.FULFILLED if done_before else work
 
     def allows(self, move: str) -> bool:

@@ -11,11 +11,11 @@ from uuid import UUID
 import asyncpg
 from pydantic import Field, JsonValue, StringConstraints
 
-from services.intake.access.auth import Caller, of_person
+from services.intake.access.auth import Caller, staff_evidence_id
 from services.intake.access.grant import Power
 from services.intake.core.schemas import Country, Strict
 from services.intake.request.aggregate import Request
-from services.intake.request.same_person import Person
+from services.intake.request.same_person import ProvedPerson
 from services.intake.store.repository import read_all
 from shared.domain import reference
 from shared.domain.identities import LONGEST_EMAIL, Identity, IdentityType, MalformedIdentity, normalise
@@ -25,7 +25,7 @@ from shared.storage.postgres import Connection
 
 MOST: Final = 100
 _REFERENCE: Final = "reference"
-_SOUGHT: Final = (IdentityType.EMAIL, IdentityType.ACCOUNT_ID, IdentityType.PHONE)
+_INDEXED_TYPES: Final = (IdentityType.EMAIL, IdentityType.ACCOUNT_ID, IdentityType.PHONE)
 _ENTER: Final = """
 INSERT INTO request_lookup (request_id, kind, hash, proved)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bool[]) ON CONFLICT (request_id, hash) DO NOTHING
@@ -40,7 +40,7 @@ WHERE l.named OR s.wrapped_key IS NOT NULL ORDER BY r.accepted_at DESC, r.reques
 
 
 class Search(Strict):
-    """The terms of a search, as the person says them."""
+    """The search terms of a member of staff."""
 
     text: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_EMAIL, pattern=ONE_LINE)
@@ -50,21 +50,21 @@ class Search(Strict):
     )
 
 
-async def enter(tx: UnitOfWork, stated: Iterable[tuple[UUID, Iterable[Identity], Person]]) -> None:
-    """Lets these requests be found by their references and by what their requesters state, and prove."""
+async def index_requests(tx: UnitOfWork, stated: Iterable[tuple[UUID, Iterable[Identity], ProvedPerson]]) -> None:
+    """Indexes requests by reference and by keyed hashes of stated and proved identities."""
     rows: list[tuple[UUID, str, bytes, bool]] = []
     for request_id, identities, who in stated:
         rows.append((request_id, _REFERENCE, reference.of(request_id).encode(), False))
-        known = {(each.type, each.value): each for each in identities if each.type in _SOUGHT}
+        known = {(each.type, each.value): each for each in identities if each.type in _INDEXED_TYPES}
         hashes = [(each.type, tx.vault.keyring.fingerprint(each)) for each in known.values()]
         rows += [(request_id, kind, each, each in {who.account, who.email}) for kind, each in hashes]
     await tx.connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
 
 
-async def named(connection: Connection | asyncpg.Pool, text: str) -> UUID | None:
+async def find_by_reference(connection: Connection | asyncpg.Pool, text: str) -> UUID | None:
     """Returns the request that a reference or an id names; None where two share that reference."""
-    said = reference.read(text)
-    found: list[UUID] = [row[0] for row in await connection.fetch(_NAMED, said.encode())] if said else []
+    wanted = reference.read(text)
+    found: list[UUID] = [row[0] for row in await connection.fetch(_NAMED, wanted.encode())] if wanted else []
     return found[0] if len(found) == 1 else next((each for each in found if str(each) == text.strip()), None)
 
 
@@ -74,13 +74,13 @@ async def search(tx: UnitOfWork, caller: Caller, text: str, region: str | None =
     A caller who may not read what people have written finds requests by reference alone.
     """
     caller.must_be("privacy")
-    hashes = [said.encode()] if (said := reference.read(text)) else []
-    for kind in _SOUGHT if Power.FETCH in caller.grant.powers else ():
+    hashes = [wanted.encode()] if (wanted := reference.read(text)) else []
+    for kind in _INDEXED_TYPES if Power.FETCH in caller.grant.powers else ():
         with suppress(MalformedIdentity):
             value = normalise(kind, text, region or tx.policy.controller.country)
             hashes.append(tx.vault.keyring.fingerprint(Identity(kind, value)))
     ids = [row[0] for row in await tx.connection.fetch(_FOUND, hashes)]
     detail: dict[str, JsonValue] = {"holder": caller.holder, "found": len(ids)}
-    tx.log_evidence(of_person(caller.holder), "requests.searched", detail, caller.actor)
+    tx.log_evidence(staff_evidence_id(caller.holder), "requests.searched", detail, caller.actor)
     found = {request.request_id: request for request in await read_all(tx.connection, ids)}
     return [found[each] for each in ids]

@@ -1,7 +1,7 @@
-"""Other requests of the same person: which ones an erasure must wait for (G1), and what repeats another.
+"""Finds other requests of the same person: those that an erasure must wait for (G1), and duplicates.
 
-Intake enters copies and restrictions where the erasure service looks before it erases. Whether an erasure that waits
-may go on follows from what is open now: no restart, repeat or manner of closing can lose it.
+Intake registers copies and restrictions in a table that the erasure service reads before it erases. A waiting
+erasure goes on once none of them is open, so no restart or lost event can block it for ever.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
-from services.intake.request.same_person import Person, person
+from services.intake.request.same_person import ProvedPerson, proved_person
 from shared.domain import precedence
 from shared.domain.events import Event, RequestVerified, RetryRequested
 from shared.domain.identities import Identity, IdentityType
@@ -49,7 +49,7 @@ WITH before AS (
 INSERT INTO request_lookup (request_id, kind, hash, proved) SELECT $1, *, true FROM unnest($2::text[], $3::bytea[])
 ON CONFLICT (request_id, hash) DO UPDATE SET proved = true
 """
-_REPEATED = """
+_DUPLICATES = """
 SELECT o.request_id, o.received_at FROM same_person s JOIN request r USING (request_id)
 JOIN request o ON o.request_id = s.other
 WHERE s.request_id = $1 AND o.state <> 'closed' AND o."right" = r."right"
@@ -58,27 +58,27 @@ ORDER BY o.received_at
 """
 
 
-class SameAsked(NamedTuple):
-    """Another open request by which the same person asks for the same."""
+class DuplicateRequest(NamedTuple):
+    """Another open request of the same person for the same right and scope."""
 
     request_id: UUID
     received_at: datetime
 
 
-async def repeated(connection: Connection, request_id: UUID) -> list[SameAsked]:
-    """The other open requests by which the same person asks for the same: a person decides what becomes of them."""
-    return [SameAsked(*row) for row in await connection.fetch(_REPEATED, request_id)]
+async def duplicates_of(connection: Connection, request_id: UUID) -> list[DuplicateRequest]:
+    """Returns open duplicates of a request; an officer decides what to do with them."""
+    return [DuplicateRequest(*row) for row in await connection.fetch(_DUPLICATES, request_id)]
 
 
-async def enter_new(tx: UnitOfWork, new: Sequence[tuple[Request, Person]]) -> None:
-    """Enters the copies and restrictions among new requests, for erasures of the same people."""
+async def register_new(tx: UnitOfWork, new: Sequence[tuple[Request, ProvedPerson]]) -> None:
+    """Registers new copies and restrictions, so that erasures of the same people wait for them."""
     requests = [request for request, _ in new]
-    await open_requests.enter(tx.connection, _together(requests))
-    await awaits(tx.connection, dict(_after_copies(requests)))
-    await _enter(tx.connection, new)
+    await open_requests.enter(tx.connection, _copies_of_case(requests))
+    await record_waits(tx.connection, dict(_waits_for_copies(requests)))
+    await _register(tx.connection, new)
 
 
-def _after_copies(requests: Sequence[Request]) -> Iterator[tuple[UUID, list[UUID]]]:
+def _waits_for_copies(requests: Sequence[Request]) -> Iterator[tuple[UUID, list[UUID]]]:
     """Yields each withdrawal of consent with the copies of the same message, which come before what it erases."""
     for each in requests:
         if each.right is Right.CONSENT_WITHDRAWAL and each.case_id:
@@ -86,7 +86,7 @@ def _after_copies(requests: Sequence[Request]) -> Iterator[tuple[UUID, list[UUID
             yield each.request_id, copies
 
 
-def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, RequestKind, precedence.RequestMarks]]:
+def _copies_of_case(requests: Sequence[Request]) -> Iterator[tuple[UUID, RequestKind, precedence.RequestMarks]]:
     """Yields copies that are asked for in the same message as an erasure, also before identity is proved.
 
     An erasure of another person never waits for a copy that was asked for in their name.
@@ -102,46 +102,46 @@ def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, RequestKind, 
                 yield each.request_id, RequestKind.COPY, precedence.RequestMarks(requests=erasing)
 
 
-async def _enter(connection: Connection, requests: Iterable[tuple[Request, Person]]) -> None:
+async def _register(connection: Connection, requests: Iterable[tuple[Request, ProvedPerson]]) -> None:
     entered = ((request.request_id, request.precedes, who.marks) for request, who in requests)
     await open_requests.enter(connection, [(key, kind, marks) for key, kind, marks in entered if kind])
 
 
-async def awaits(connection: Connection, waiting: Mapping[UUID, Sequence[UUID]]) -> None:
-    """Notes for which other requests these erasures wait."""
+async def record_waits(connection: Connection, waiting: Mapping[UUID, Sequence[UUID]]) -> None:
+    """Records the requests that each erasure waits for."""
     rows = [(request_id, other) for request_id, others in waiting.items() for other in others]
     if rows:
         await connection.execute(_AWAIT, *map(list, zip(*rows, strict=True)))
 
 
-async def enter(tx: UnitOfWork, request: Request) -> None:
-    """Enters a request by what is proved of who asks."""
+async def register(tx: UnitOfWork, request: Request) -> None:
+    """Registers a request by the proved identities of its requester."""
     known = dict(map(tuple, await tx.connection.fetch(_PROVED_OF, request.request_id)))
-    who = Person(known.get(IdentityType.ACCOUNT_ID), known.get(IdentityType.EMAIL))
-    await _enter(tx.connection, [(request, who)])
+    who = ProvedPerson(known.get(IdentityType.ACCOUNT_ID), known.get(IdentityType.EMAIL))
+    await _register(tx.connection, [(request, who)])
 
 
-async def leave(connection: Connection, requests: Sequence[Request]) -> None:
-    """Removes those that are over."""
-    over = [r.request_id for r in requests if r.state is State.CLOSED and not (r.precedes or r.goes_on)]
+async def unregister_closed(connection: Connection, requests: Sequence[Request]) -> None:
+    """Removes closed requests, and registers completed erasures."""
+    closed = [r.request_id for r in requests if r.state is State.CLOSED and not (r.precedes or r.has_outstanding)]
     if erased := {r.request_id for r in requests if r.right is Right.ERASURE and r.forgets_its_subject}:
         await connection.execute(_ERASED, list(erased))
         await open_requests.erased(connection, erased)
-    await open_requests.end(connection, set(over) - erased)
+    await open_requests.end(connection, set(closed) - erased)
 
 
-async def prove(tx: UnitOfWork, request: Request, identities: Sequence[Identity]) -> None:
-    """Notes what is proved of who asks, now that it is."""
-    proved = person((each for each in identities if each.source == "requester"), tx.vault.keyring)
+async def record_proof(tx: UnitOfWork, request: Request, identities: Sequence[Identity]) -> None:
+    """Records newly proved identities, and registers the request by them."""
+    proved = proved_person((each for each in identities if each.source == "requester"), tx.vault.keyring)
     marks = {IdentityType.ACCOUNT_ID: proved.account, IdentityType.EMAIL: proved.email}
     known = [(kind, mark) for kind, mark in marks.items() if mark]
     if known:
         await tx.connection.execute(_PROVED, request.request_id, *map(list, zip(*known, strict=True)))
-    await enter(tx, request)
+    await register(tx, request)
 
 
-async def awaited_by(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """The copies and restrictions of the same person for which each of these erasures waits, while they are open."""
+async def waits_of(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
+    """Returns the open copies and restrictions that each of these erasures waits for."""
     found: dict[UUID, list[UUID]] = {}
     for request_id, other in await connection.fetch(_AWAITED, request_ids):
         found.setdefault(request_id, []).append(other)
@@ -159,7 +159,7 @@ _SOURCE = "erasure"
 """The kind of the sealed piece; each identity has the system that yielded it."""
 
 
-async def search_too(tx: UnitOfWork, published: Iterable[Event]) -> None:
+async def add_located_identities(tx: UnitOfWork, published: Iterable[Event]) -> None:
     """Adds what their erasures have located to the identities of subjects whose work begins or is retried."""
     begun = {event.subject: event for event in published if isinstance(event, RequestVerified | RetryRequested)}
     rows = await tx.connection.fetch(_ERASURES, [event.request_id for event in begun.values()]) if begun else []
@@ -169,20 +169,20 @@ async def search_too(tx: UnitOfWork, published: Iterable[Event]) -> None:
     for subject, erasure, erased, mark in rows:
         if subject not in known or erased not in known:
             continue
-        theirs = known[subject].identities
-        located = as_proved(tx.vault.keyring, theirs, mark, known[erased].identities)
-        if more := [each for each in located if _key(each) not in set(map(_key, theirs))]:
+        own_identities = known[subject].identities
+        located = capped_at_proof(tx.vault.keyring, own_identities, mark, known[erased].identities)
+        if more := [each for each in located if _key(each) not in set(map(_key, own_identities))]:
             sealing = Sealing(subject, "identities", _SOURCE, encode_identities(more))
             await tx.vault.seal(tx.connection, [sealing], tx.now)
             detail: dict[str, JsonValue] = {"request_id": str(erasure), "identities": len(more)}
             tx.log_evidence(begun[subject].request_id, "identity.kept", detail)
 
 
-def as_proved(
-    keyring: Keyring, theirs: Sequence[Identity], mark: bytes, erased: Sequence[Identity]
+def capped_at_proof(
+    keyring: Keyring, own_identities: Sequence[Identity], mark: bytes, erased: Sequence[Identity]
 ) -> Sequence[Identity]:
-    """Returns identities that systems yielded then; none is better proved than both requests' proof of today."""
-    proved = [each for each in theirs if each.level > NOTHING and keyring.fingerprint(each) == mark]
+    """Returns identities located by an earlier erasure, at most at the level that both requests prove today."""
+    proved = [each for each in own_identities if each.level > NOTHING and keyring.fingerprint(each) == mark]
     level = highest_level(proved)
     return [
         replace(each, level=min(each.level, level), together=False)
@@ -209,12 +209,12 @@ GROUP BY p.request_id
 
 
 async def copies_available_since(tx: UnitOfWork, request_ids: Sequence[UUID]) -> Mapping[UUID, datetime]:
-    """Returns by request since when the latest package of another request of the same person is available."""
+    """Returns by request since when a package of another request of the same person is available."""
     return {row[0]: row[1] for row in await tx.connection.fetch(_KEPT, request_ids)}
 
 
-async def named(tx: UnitOfWork, published: Sequence[Event]) -> Sequence[Event]:
-    """Returns the events; each access that begins names the other requests of the same person."""
+async def with_other_requests(tx: UnitOfWork, published: Sequence[Event]) -> Sequence[Event]:
+    """Adds the person's other requests to each ``RequestVerified`` of an access request."""
     accesses = [e.request_id for e in published if isinstance(e, RequestVerified) and e.right is Right.ACCESS]
     if not accesses:
         return published
@@ -222,8 +222,8 @@ async def named(tx: UnitOfWork, published: Sequence[Event]) -> Sequence[Event]:
     for request_id, other in await tx.connection.fetch(_OTHERS, accesses):
         others[request_id].append(other)
     return [
-        event.model_copy(update={"of_same_person": tuple(theirs)})
-        if isinstance(event, RequestVerified) and (theirs := others.get(event.request_id))
+        event.model_copy(update={"of_same_person": tuple(own_identities)})
+        if isinstance(event, RequestVerified) and (own_identities := others.get(event.request_id))
         else event
         for event in published
     ]

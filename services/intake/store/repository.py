@@ -18,13 +18,13 @@ from pydantic import TypeAdapter
 
 from services.intake.access import key_suspension
 from services.intake.core.metrics import CLOSED, OPEN_SECONDS, REQUESTS
-from services.intake.letters import cases, correspondence, delivery, old_contacts, portal_news
-from services.intake.letters.delivery import Written
-from services.intake.letters.rendering import Letters
+from services.intake.letters import cases, delivery_queue, old_contacts, portal_notifications, sealed_letters
+from services.intake.letters.delivery_queue import NewLetter
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.recipients import recipients
 from services.intake.request import other_restrictions, status
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.delivery import OnDelivery, until_delivered
+from services.intake.request.delivery_effects import OnDelivery, defer_until_delivered
 from services.intake.request.disclosed import DisclosedOfAll
 from services.intake.request.letter_kinds import ANSWERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
@@ -98,24 +98,24 @@ async def insert(connection: Connection, requests: Iterable[Request]) -> None:
 
 
 class Requests:
-    """The requests that one unit of work holds: each moves from its newest state, and all are written once."""
+    """Locks requests for a unit of work, applies transitions to them in memory, and saves each of them once."""
 
-    def __init__(self, tx: UnitOfWork, letters: Letters, held: dict[UUID, Request], actor: str | None) -> None:
+    def __init__(self, tx: UnitOfWork, letters: LetterFacts, requests: dict[UUID, Request], actor: str | None) -> None:
         self.tx = tx
         self._letters = letters
-        self._held = held
-        self._before = dict(held)
+        self._requests = requests
+        self._before = dict(requests)
         self._actor = actor
         self._changed: set[UUID] = set()
-        self._written: list[Written] = []
+        self._new_letters: list[NewLetter] = []
         self._corrected: list[Request] = []
-        self._done: set[UUID] = set()
-        self._copied: Mapping[UUID, datetime] | None = None
+        self._completed: set[UUID] = set()
+        self._copies_since: Mapping[UUID, datetime] | None = None
         self._disclosed = DisclosedOfAll(tx.policy)
 
     @classmethod
     async def locked(
-        cls, tx: UnitOfWork, letters: Letters, request_ids: Iterable[UUID], actor: str | None = None
+        cls, tx: UnitOfWork, letters: LetterFacts, request_ids: Iterable[UUID], actor: str | None = None
     ) -> Self:
         """Returns these requests, locked in one order until the unit of work ends; skips unknown ids."""
         known = f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE"
@@ -123,88 +123,96 @@ class Requests:
         return cls(tx, letters, {each.request_id: each for each in await _requests(tx.connection, rows)}, actor)
 
     def __getitem__(self, request_id: UUID) -> Request:
-        return self._held[request_id]
+        return self._requests[request_id]
 
     def get(self, request_id: UUID) -> Request | None:
-        """The request as it is now, if it is held."""
-        return self._held.get(request_id)
+        """Returns the current request, if it is locked here."""
+        return self._requests.get(request_id)
 
     @property
     def all(self) -> tuple[Request, ...]:
-        """All that are held, as they are now."""
-        return tuple(self._held.values())
+        """Returns all locked requests in their current state."""
+        return tuple(self._requests.values())
 
     async def apply(self, transition: Transition) -> Request:
-        """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state."""
-        if key_suspension.begins_an_erasure(transition) and await key_suspension.is_suspended(
+        """Applies a transition; ``save`` then writes the request and its letters.
+
+        Pauses an erasure of a suspended API key. Defers effects that wait for the delivery of a letter. Composes
+        letters and logs evidence. Adds identities that earlier erasures located, then publishes the events.
+        """
+        if key_suspension.starts_erasure(transition) and await key_suspension.is_suspended(
             self.tx.connection, transition.request.key_id
         ):
             transition = key_suspension.pause(transition)
         others = await other_restrictions.sentences(self.tx.connection, transition)
         published = transition.published
-        transition, on_delivery = until_delivered(transition, readable=await portal_news.readable(self.tx, transition))
-        await portal_news.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
-        written = recipients.with_list(self.tx.policy, self._disclosed, request, transition.letters)
-        written = cases.with_case(request, written, await self._same_case(request, written))
-        copies = await self._copies(request, written)
+        transition, on_delivery = defer_until_delivered(
+            transition, readable=await portal_notifications.is_announced(self.tx, transition)
+        )
+        await portal_notifications.cancel_closed_question(
+            self.tx, self._requests[(request := transition.request).request_id], request
+        )
+        written = recipients.add_recipient_list(self.tx.policy, self._disclosed, request, transition.letters)
+        written = cases.add_case_sentence(request, written, await self._same_case(request, written))
+        copies = await self._copy_sentences(request, written)
         more: dict[str, LetterField] = {
             "others": others,
-            "to_correct": await old_contacts.to_correct(self.tx, request, written),
+            "to_correct": await old_contacts.corrected_fields(self.tx, request, written),
         }
-        self._write_all(request, written, more, copies, on_delivery)
+        self._compose_all(request, written, more, copies, on_delivery)
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
-        await other_requests.search_too(self.tx, transition.published)
-        for event in await other_requests.named(self.tx, transition.published):
+        await other_requests.add_located_identities(self.tx, transition.published)
+        for event in await other_requests.with_other_requests(self.tx, transition.published):
             self.tx.publish(event)
         for event in published:
             self._count(request, event)
             if isinstance(event, RequestReopened):
-                await self._goes_on(request)
+                await self._on_reopened(request)
         blocked_again = any(action in _BLOCKED_AGAIN for action, _ in transition.evidence)
-        if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
-            self._warn(request)
-        self._done |= {request.request_id for action, _ in transition.evidence if action in _MORE_DONE}
-        if request is not self._held[request.request_id]:
-            self._held[request.request_id] = request
+        if blocked_again or request.state is State.AWAITING_DECISION is not self._requests[request.request_id].state:
+            self._log_unsearched(request)
+        self._completed |= {request.request_id for action, _ in transition.evidence if action in _MORE_DONE}
+        if request is not self._requests[request.request_id]:
+            self._requests[request.request_id] = request
             self._changed.add(request.request_id)
         return request
 
-    async def _goes_on(self, request: Request) -> None:
-        """Others of the same person know of it again; what was proposed before a reopening is about another answer."""
-        await other_requests.enter(self.tx, request)
+    async def _on_reopened(self, request: Request) -> None:
+        """Registers a reopened request again, and voids approvals and letters of its former answer."""
+        await other_requests.register(self.tx, request)
         await self.tx.connection.execute(_ANSWERS_OVER, request.request_id)
-        await delivery.forget(self.tx.connection, request.request_id)
+        await delivery_queue.drop_effects(self.tx.connection, request.request_id)
 
     async def _same_case(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
         """Returns the requests of the same message as an answered one, as they stand in this unit of work."""
-        if request.case_id is None or not cases.answers(request, written):
+        if request.case_id is None or not cases.answers_case(request, written):
             return []
         found = await read_case(self.tx.connection, request.case_id)
-        return [self._held.get(each.request_id, each) for each in found if each.request_id != request.request_id]
+        return [self._requests.get(each.request_id, each) for each in found if each.request_id != request.request_id]
 
-    async def _copies(self, request: Request, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
+    async def _copy_sentences(self, request: Request, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
         """Returns what the answer to an erasure says about the person's earlier copies."""
         answers = any(kind in ANSWERS for kind, _ in written)
         if not answers or request.right is not Right.ERASURE:
             return ()
-        if self._copied is None:  # once for the whole batch
-            erasures = [each.request_id for each in self._held.values() if each.right is Right.ERASURE]
-            self._copied = await other_requests.copies_available_since(self.tx, erasures)
-        return self._letters.copies(self._copied.get(request.request_id))
+        if self._copies_since is None:  # once for the whole batch
+            erasures = [each.request_id for each in self._requests.values() if each.right is Right.ERASURE]
+            self._copies_since = await other_requests.copies_available_since(self.tx, erasures)
+        return self._letters.copies(self._copies_since.get(request.request_id))
 
-    def tell(self, transition: Transition) -> None:
-        """Puts into effect that a letter was delivered, or has come back: what had been waiting for it, and no more."""
+    def apply_delivery(self, transition: Transition) -> None:
+        """Applies the effects that waited for the delivery or the return of a letter; writes no letter."""
         request = transition.request
         for event in transition.published:
             self.tx.publish(event)
-        if request is not self._held[request.request_id]:
-            self._held[request.request_id] = request
+        if request is not self._requests[request.request_id]:
+            self._requests[request.request_id] = request
             self._changed.add(request.request_id)
 
-    def touch(self, request_id: UUID) -> None:
-        """Makes another version of a request, though nothing of it but its history may have changed."""
+    def bump_version(self, request_id: UUID) -> None:
+        """Raises the version of a request at the next ``save``, even if only its history changed."""
         self._changed.add(request_id)
 
     async def save(self) -> None:
@@ -213,25 +221,25 @@ class Requests:
         Raises:
             Shredded: a letter is to be written, and the key of the correspondence has expired.
         """
-        for request, letter in await old_contacts.notices(self.tx, self._corrected):
-            self._write(request, letter)
+        for request, letter in await old_contacts.old_contact_letters(self.tx, self._corrected):
+            self._compose(request, letter)
         self._corrected.clear()
-        done = [self._disclosed.of(self._held[each]) for each in sorted(self._done)]
-        facts = await recipients.inform(self.tx, done, self._held, read_all)
-        self._done.clear()
-        await delivery.keep(self.tx, self._letters, self._written, facts)
-        self._written.clear()
+        done = [self._disclosed.of(self._requests[each]) for each in sorted(self._completed)]
+        facts = await recipients.record_recipients(self.tx, done, self._requests, read_all)
+        self._completed.clear()
+        await delivery_queue.store_letters(self.tx, self._letters, self._new_letters, facts)
+        self._new_letters.clear()
         for request_id in self._changed:
-            request = self._held[request_id]
-            self._held[request_id] = replace(request, version=request.version + 1)
-        changed = [self._held[request_id] for request_id in sorted(self._changed)]
+            request = self._requests[request_id]
+            self._requests[request_id] = replace(request, version=request.version + 1)
+        changed = [self._requests[request_id] for request_id in sorted(self._changed)]
         rows = [(each.request_id, *_changing(each), _tasks(each), _facts(each)) for each in changed]
         await update_rows(self.tx.connection, "request", "request_id", _UPDATED, rows)
         await self._save_packages(changed)
-        await other_requests.leave(self.tx.connection, changed)
+        await other_requests.unregister_closed(self.tx.connection, changed)
         for request in changed:
-            if (now := status.of(request)) != status.of(self._before[request.request_id]):
-                status.tell(self.tx, now)
+            if (now := status.status_of(request)) != status.status_of(self._before[request.request_id]):
+                status.publish(self.tx, now)
         self._before.update({request.request_id: request for request in changed})
 
     async def _save_packages(self, changed: Sequence[Request]) -> None:
@@ -242,32 +250,32 @@ class Requests:
         if gone := [row[0] for row in rows if not row[1] and self._before[row[0]].package_id]:
             await self.tx.connection.execute("DELETE FROM package WHERE request_id = ANY($1)", gone)
 
-    def _write_all(
+    def _compose_all(
         self,
         request: StoredRequest,
         letters: Sequence[LetterOf],
-        said: Mapping[str, LetterField],
+        common: Mapping[str, LetterField],
         copies: tuple[Sentence, ...],
         on_delivery: Sequence[OnDelivery],
     ) -> None:
-        """``tells``: what is said once they are delivered, of which the last is sent last."""
+        """Composes letters; ``on_delivery`` takes effect when the last of them is delivered."""
         for number, (kind, fields) in enumerate(letters, 1):
             fetch: Fact = self._letters.fetch(request, self.tx.now) if request.package_id else ""
             remains = self._letters.remains(request, self.tx.now, self._disclosed.of(request))
-            more: dict[str, LetterField] = {**said, "fetch": fetch, "remains": Lines((*remains, *copies))}
+            more: dict[str, LetterField] = {**common, "fetch": fetch, "remains": Lines((*remains, *copies))}
             letter: LetterOf = (kind, {**more, **fields})
-            self._write(request, letter, on_delivery if number == len(letters) else ())
+            self._compose(request, letter, on_delivery if number == len(letters) else ())
 
-    def _write(self, request: StoredRequest, letter: LetterOf, on_delivery: Sequence[OnDelivery] = ()) -> None:
-        sealing = correspondence.write(self._letters, request, letter, self.tx.now)
-        self._written.append(Written(request, sealing, on_delivery))
-        self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
+    def _compose(self, request: StoredRequest, letter: LetterOf, on_delivery: Sequence[OnDelivery] = ()) -> None:
+        sealing = sealed_letters.compose(self._letters, request, letter, self.tx.now)
+        self._new_letters.append(NewLetter(request, sealing, on_delivery))
+        self.tx.log_evidence(request.request_id, "letter.written", sealed_letters.letter_evidence(sealing))
 
     def _count(self, request: Request, event: Event) -> None:
         match event:
             case RequestClosed():
-                self._done.add(request.request_id)
-                if old_contacts.corrects(request):
+                self._completed.add(request.request_id)
+                if old_contacts.made_correction(request):
                     self._corrected.append(request)
                 lasted = (self.tx.now - request.accepted_at).total_seconds()
                 self.tx.after_commit(partial(CLOSED.labels(event.right, event.outcome).inc))
@@ -281,7 +289,7 @@ class Requests:
             case RequestReopened():
                 self.tx.after_commit(partial(REQUESTS.labels(event.right, "reopened").inc))
 
-    def _warn(self, request: Request) -> None:
+    def _log_unsearched(self, request: Request) -> None:
         """Logs what could not be searched and waits for a person; the service that worked a task logs its failure."""
         for task in request.tasks or ():
             if task.not_searched:

@@ -11,26 +11,26 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
 from services.intake.access.grant import INSTRUCTED, Power
-from services.intake.access.quota import Quota, Rate
+from services.intake.access.quota import RateLimiter, SharedQuota
 from services.intake.core.errors import BadRequest, TooLarge
 from services.intake.core.schemas import Assurance, IdentityProof
 from services.intake.core.subject_schemas import DataSubject
-from services.intake.identity.proving import Proving, identity_policy
-from services.intake.letters import correspondence
+from services.intake.identity.proving import ProofEvaluator, identity_policy
+from services.intake.letters import sealed_letters
 from services.intake.letters.cases import Case
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request import same_person
 from services.intake.request.aggregate import Request, asks_for
 from services.intake.request.lifecycle import first_state
 from services.intake.settings import IntakeSettings
-from services.intake.submission.group_commit import (
-    Accepted,
+from services.intake.submission.schemas import Submission, scope_of
+from services.intake.submission.writer import (
+    AcceptedRequest,
     PreparedRequest,
+    SubmissionBatch,
     SubmissionContext,
     SubmissionWriter,
-    Submitted,
 )
-from services.intake.submission.schemas import Submission, scope_of
 from shared.app.service import Running
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity
 from shared.domain.proofs import IdentityPolicy, highest_level
@@ -43,7 +43,7 @@ from shared.runtime.settings import PolicySettings
 from shared.storage.subject_data import SubjectData
 
 _MINUTE = 60.0
-_KNOWN: Final[Level] = "L1"
+_LEAST_REVEALING: Final[Level] = "L1"
 """The level below which no answer reveals whether an account exists (REQ-S5)."""
 
 
@@ -56,7 +56,7 @@ class Submissions:
         policy: TimeLimitPolicy,
         identity: IdentityPolicy,
         settings: IntakeSettings,
-        letters: Letters,
+        letters: LetterFacts,
     ) -> None:
         self._clock = unit_of_work.clock
         self._vault = unit_of_work.vault
@@ -66,19 +66,19 @@ class Submissions:
         self._letters = letters
         self._consents = unit_of_work.policy.consents
         self.instants = settings.instants
-        self._proving = Proving(identity, settings.instants)
+        self._proving = ProofEvaluator(identity, settings.instants)
         self._numbers = settings.batch_numbers
-        self._waiting = Quota(settings.waiting)
-        self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
+        self._waiting = SharedQuota(settings.waiting)
+        self._rate = RateLimiter(per_second=1, burst_seconds=_MINUTE + 0.001)
         most = settings.erasures_per_hour or identity.key_suspension.erasures_per_hour
         self._commits = SubmissionWriter(unit_of_work, most)
 
     @classmethod
     def of(cls, running: Running, settings: IntakeSettings) -> Self:
-        """Returns it for a running service, by the policies that it reads."""
+        """Builds it from the settings and policies of a running service."""
         limits = PolicySettings().read_time_limits()
         return cls(
-            running.unit_of_work, limits, identity_policy(running.unit_of_work.policy.overlay), settings, Letters()
+            running.unit_of_work, limits, identity_policy(running.unit_of_work.policy.overlay), settings, LetterFacts()
         )
 
     def prepare(
@@ -86,14 +86,14 @@ class Submissions:
         submissions: Iterable[tuple[str, Submission]],
         caller: Caller,
         *,
-        together: bool = False,
-        follows: str | None = None,
+        one_case: bool = False,
+        in_reply_to: str | None = None,
         channel: str | None = None,
     ) -> list[PreparedRequest]:
-        """Returns what to store of each submission, which comes with the place of its fields in the body.
+        """Checks submissions, and builds the requests to store. Each comes with the path of its fields in the body.
 
-        ``together``: they came in one message, so they are one case, known by the first of them. ``follows``: the
-        Message-ID of the mail by which they came. ``channel``: by which way they came, if they do not say it.
+        ``one_case``: they came in one message, and become one case. ``in_reply_to``: the Message-ID of their mail.
+        ``channel``: how they came, if they do not say so.
 
         Raises:
             Forbidden: one states or asks for more than the key may
@@ -104,20 +104,22 @@ class Submissions:
         now, numbers = self._clock.now(), 0
         prepared: list[PreparedRequest] = []
         submissions = list(submissions)
-        case = Case([(uuid7(), each.right, each.role) for _, each in submissions]) if together else None
+        case = Case([(uuid7(), each.right, each.role) for _, each in submissions]) if one_case else None
         for place, submission in submissions:
             numbers += len(submission.subject.phones)
             if numbers > self._numbers:
                 raise TooLarge(f"more than {self._numbers} telephone numbers in one call; send fewer requests")
             try:
                 request_id = case.requests[len(prepared)][0] if case else None
-                prepared.append(self._prepare(submission, caller, now, request_id, channel, case=case, follows=follows))
+                prepared.append(
+                    self._prepare(submission, caller, now, request_id, channel, case=case, in_reply_to=in_reply_to)
+                )
             except (BadRequest, MalformedIdentity) as error:
                 error.field = error.field and f"{place}{error.field}"
                 raise
         return prepared
 
-    async def accept(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[Accepted]:
+    async def accept(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[AcceptedRequest]:
         """Stores all of them or none; a replay of the same idempotency key gives the first answer again.
 
         Raises:
@@ -129,11 +131,11 @@ class Submissions:
             if len(prepared) > most:
                 raise TooLarge(f"this key may submit {most} requests a minute: send no more in one call")
             self._rate.take(context.caller.key_id, len(prepared) * _MINUTE / most)
-        self._waiting.take(context.caller.channel, len(prepared))
+        self._waiting.acquire(context.caller.channel, len(prepared))
         try:
             return await self._commits.store(prepared, context)
         finally:
-            self._waiting.give(context.caller.channel, len(prepared))
+            self._waiting.release(context.caller.channel, len(prepared))
 
     def check(
         self, subject: DataSubject, assurance: Assurance | None, proofs: Sequence[IdentityProof], caller: Caller
@@ -142,28 +144,31 @@ class Submissions:
         caller.grant.must(Power.SUBMIT)
         self._proving.prove(tuple(subject.identities()), assurance, proofs, caller.grant, self._clock.now())
 
-    def prepare_reported(
+    def prepare_event(
         self, submission: Submission, caller: Caller, request_id: UUID, evidence: Mapping[str, JsonValue], number: int
     ) -> PreparedRequest:
-        """Returns what to store of an emitter's event, as ``prepare``, with its evidence.
+        """Builds the request that a user event asks for, like ``prepare``.
 
-        ``number``: how many events of the key are stored together, this one included.
+        ``evidence``: what to log about the event. ``number``: its place among the events of its key in this batch,
+        which the rate limit counts.
 
         Raises:
             what ``prepare`` raises, and
-            TooManyCalls: more than the key may submit in a minute; call ``counted`` once it is stored
+            TooManyCalls: more than the key may submit in a minute; call ``count_event`` once it is stored
         """
         if most := caller.grant.per_minute:
             self._rate.check_capacity(caller.key_id, number * _MINUTE / most)
         return self._prepare(submission, caller, self._clock.now(), request_id, "events", evidence)
 
-    def counted(self, caller: Caller) -> None:
-        """Counts an event of an emitter."""
+    def count_event(self, caller: Caller) -> None:
+        """Counts a stored event towards the rate limit of its key."""
         if most := caller.grant.per_minute:
             self._rate.count(caller.key_id, _MINUTE / most)
 
-    async def write(self, tx: UnitOfWork, submitted: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
-        """Stores what was prepared with whatever else the unit of work does; gives the answer for each."""
+    async def write(
+        self, tx: UnitOfWork, submitted: Sequence[SubmissionBatch]
+    ) -> list[list[AcceptedRequest] | Exception]:
+        """Stores prepared submissions in the caller's unit of work; returns a result or an error for each."""
         return await self._commits.write(tx, submitted)
 
     def _prepare(
@@ -175,10 +180,10 @@ class Submissions:
         channel: str | None = None,
         evidence: Mapping[str, JsonValue] = {},
         case: Case | None = None,
-        follows: str | None = None,
+        in_reply_to: str | None = None,
     ) -> PreparedRequest:
-        self._must_be_granted(submission, caller)
-        self._must_be_consents(submission.purposes)
+        self._check_grant(submission, caller)
+        self._check_purposes(submission.purposes)
         received_at = self.instants.arrived(submission.received_at, now)
         stated = tuple(submission.subject.identities())
         proved = self._proving.prove(stated, submission.assurance, submission.proofs, caller.grant, now)
@@ -208,7 +213,9 @@ class Submissions:
             language=submission.language or (languages.customers if tenant else languages.of(country)),
             role=submission.role,
             calc_version=self._calc_version,
-            anonymous=not tenant and least < _KNOWN and any(i.level < _KNOWN for i in _searched(proved.identities)),
+            anonymous=not tenant
+            and least < _LEAST_REVEALING
+            and any(i.level < _LEAST_REVEALING for i in _searchable(proved.identities)),
             tenant=tenant,
             instruction_id=submission.instruction_id,
         )
@@ -220,18 +227,22 @@ class Submissions:
         if proved.evidence:
             proof["proofs"] = [*proved.evidence]
         identities, keys = proved.identities, self._vault.keyring
-        person = same_person.UNKNOWN if tenant else same_person.person(identities, keys)
+        person = same_person.UNPROVED if tenant else same_person.proved_person(identities, keys)
         if tenant:
             identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
-        opened = correspondence.begin(self._vault, self._letters, request, identities, now, case, follows)
-        received = request.receive(proof)
-        if opened.acknowledgement:
-            received = received.then(request.noted("letter.written", **correspondence.named(opened.acknowledgement)))
-        return PreparedRequest(received, person, row, opened)
+        new_letters = sealed_letters.new_correspondence(
+            self._vault, self._letters, request, identities, now, case, in_reply_to
+        )
+        transition = request.receive(proof)
+        if new_letters.acknowledgement:
+            transition = transition.then(
+                request.noted("letter.written", **sealed_letters.letter_evidence(new_letters.acknowledgement))
+            )
+        return PreparedRequest(transition, person, row, new_letters)
 
-    def _must_be_consents(self, purposes: Iterable[str]) -> None:
-        """Raises ``BadRequest`` for a purpose for which no data is processed by consent."""
+    def _check_purposes(self, purposes: Iterable[str]) -> None:
+        """Raises ``BadRequest`` for a purpose that does not rest on consent."""
         if strange := sorted({*purposes} - {*self._consents}):
             known = ", ".join(sorted(self._consents))
             raise BadRequest(
@@ -240,7 +251,7 @@ class Submissions:
             )
 
     @staticmethod
-    def _must_be_granted(submission: Submission, caller: Caller) -> None:
+    def _check_grant(submission: Submission, caller: Caller) -> None:
         """Raises ``Forbidden`` for more than the key may state or ask for."""
         grant = caller.grant
         if submission.channel != "api":
@@ -251,6 +262,6 @@ class Submissions:
         grant.must_not_vouch(submission.assurance, submission.proofs)
 
 
-def _searched(identities: Iterable[Identity]) -> Iterator[Identity]:
+def _searchable(identities: Iterable[Identity]) -> Iterator[Identity]:
     """Yields identities by which systems are searched: all but names."""
     return (each for each in identities if each.type is not IdentityType.NAME)

@@ -236,7 +236,7 @@ async def test_deferred_erasures_are_counted_by_system_and_small_counts_hidden(d
         ("billing", "late"): 3,
         ("archive", "held"): 1,
     }
-    public = disclosure.everybody()
+    public = disclosure.public_registry()
     assert public.get_sample_value("dsr_erasures_deferred", {"system": "billing", "state": "scheduled"}) == 5
     assert public.get_sample_value("dsr_erasures_deferred", {"system": "billing", "state": "late"}) is None
 

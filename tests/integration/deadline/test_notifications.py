@@ -11,7 +11,7 @@ from shared.domain.rights import Right
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.store import FulfilmentResult
 from shared.storage import systems
-from shared.storage.systems import Finding
+from shared.storage.systems import ObservedFinding
 from tests.integration.deadline.conftest import ARRIVED, PLANS, Harness, daily, milestones
 
 
@@ -155,7 +155,10 @@ async def test_digest_lists_once_whom_a_new_system_holds(deadline: Harness) -> N
     async with deadline.pool.acquire() as connection:
         await systems.register(connection, {"crm": "a"})
         await systems.register(connection, {"crm": "a", "billing": "b"})
-        found = [Finding(had, "located", 3, deadline.now), Finding(had_not, "no_match", 0, deadline.now)]
+        found = [
+            ObservedFinding(had, "located", 3, deadline.now),
+            ObservedFinding(had_not, "no_match", 0, deadline.now),
+        ]
         await systems.note_findings(connection, "billing", found)
         await systems.switch_on(connection, "billing", "b")
     deadline.at(datetime(2026, 3, 5, 12, tzinfo=UTC))

@@ -117,7 +117,7 @@ async def test_suspension_is_counted_by_question_with_a_private_sum(pool: asyncp
     await count(pool)
     assert value("dsr_suspension_days", question="identity", quantile="0.5") == 3
     assert value("dsr_suspension_days_sum", question="identity") == 25
-    public = disclosure.everybody()
+    public = disclosure.public_registry()
     assert public.get_sample_value("dsr_suspension_days_count", {"question": "identity"}) == 5
     assert public.get_sample_value("dsr_suspension_days_sum", {"question": "identity"}) is None
 
@@ -152,7 +152,7 @@ async def test_requests_for_a_processor_are_counted_apart_and_in_no_other_figure
     assert value("dsr_processor_forwarding_days", quantile="0.5") == 10
     assert value("dsr_processor_forwarding_days", quantile="0.95") == 19
     assert value("dsr_processor_forwarding_days_count") == 20
-    assert disclosure.everybody().get_sample_value("dsr_processor_forwarded", {"in_time": "yes"}) is None
+    assert disclosure.public_registry().get_sample_value("dsr_processor_forwarded", {"in_time": "yes"}) is None
     assert value("dsr_requests_open", right="access", age="0-7") == 1
     assert value("dsr_requests_overdue", right="access", clock="commitment") == 0
     assert value("dsr_requests_reached_due", right="access") == 1

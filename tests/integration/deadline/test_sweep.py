@@ -29,7 +29,7 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.progress import loop_of
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
-from shared.storage.postgres import AWAY
+from shared.storage.postgres import UNAVAILABLE
 from tests.fixtures.events import a
 from tests.fixtures.live import eventually
 from tests.fixtures.metrics import metric
@@ -165,7 +165,7 @@ async def test_rows_of_a_frozen_instance_are_published_by_another_alone(
     monkeypatch.setattr(repository, "due_timers", freeze)
 
     async def another() -> int:
-        with suppress(*AWAY):  # on a busy machine it stands still as long itself, and looks again
+        with suppress(*UNAVAILABLE):  # on a busy machine it stands still as long itself, and looks again
             return await deadline.sweeps(case.kinds)
         return 0
 
@@ -173,7 +173,7 @@ async def test_rows_of_a_frozen_instance_are_published_by_another_alone(
     await frozen.wait()
     await eventually(another)
     wakes.set()
-    with pytest.raises(AWAY):
+    with pytest.raises(UNAVAILABLE):
         await sleeper
     assert await deadline.said() == {request.request_id: case.said}
 

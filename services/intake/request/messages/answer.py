@@ -7,8 +7,8 @@ from datetime import date
 from services.intake.request import deferrals
 from services.intake.request.deferrals import has_failed
 from services.intake.request.lifecycle import State
-from services.intake.request.messages.kept import of_kept, of_kept_for_the_rest
 from services.intake.request.messages.restriction import but_not, of_restriction, restricted
+from services.intake.request.messages.retained import deferred_sentences, retained_sentences
 from services.intake.request.reports import changed_by_category, summed
 from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain.operations import (
@@ -25,7 +25,7 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import FactList, Sentence, Sentences, Term, named_system, named_systems, say
 
 
-def instead_of_ready(request: StoredRequest) -> Sentence | None:
+def package_unavailable(request: StoredRequest) -> Sentence | None:
     """Returns the sentence in place of "ready to download"; None where the package is ready."""
     if request.package_id is None:
         return say("answer.nothing_portable") if _is_nothing_portable(request) else None
@@ -34,9 +34,9 @@ def instead_of_ready(request: StoredRequest) -> Sentence | None:
     return say("package.withheld") if request.package_fault else None
 
 
-def of_package(request: StoredRequest) -> Iterator[Sentence]:
+def package_sentences(request: StoredRequest) -> Iterator[Sentence]:
     """Yields sentences about the copy that comes with a part of an answer; none without a copy."""
-    if instead := instead_of_ready(request):
+    if instead := package_unavailable(request):
         yield instead
     elif request.package_id:
         yield say("package.ready")
@@ -77,7 +77,7 @@ _WAITING = {
 }
 
 
-def standing(request: StoredRequest, today: date) -> Sentences:
+def status_sentences(request: StoredRequest, today: date) -> Sentences:
     """Returns the status of the request, or its answer, with what could not be done; ``today`` in UTC."""
     shown = for_requester(request)
     return answer(shown) if shown.outcome else tuple(_waiting(shown, today))
@@ -130,7 +130,7 @@ def _answered(request: StoredRequest) -> Iterator[Sentence]:
             if request.tasks and not (left or missing_corrections(request.tasks)):
                 yield from _done(request)
                 yield say("answer.done_since")
-                yield from (said for _, each in sorted(_kept(request.tasks or ()).items()) for said in each)
+                yield from (said for _, each in sorted(_retained(request.tasks or ()).items()) for said in each)
             else:
                 yield from _in_part(f"in_part.{request.right}", request)
         case _:
@@ -151,7 +151,7 @@ def _done_without_reply(request: StoredRequest) -> Iterator[Sentence]:
 def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     """Yields what was not done and where; what is kept, until when and why, or that it was erased later."""
     tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
-    kept = _kept(tasks)
+    kept = _retained(tasks)
     other = {task.system for task in tasks if _is_open(task)} - set(kept)
     did = request.package_id or any(task.changed or task.count_unknown for task in tasks)
     if other and not did:
@@ -165,13 +165,13 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     if request.outstanding:
         yield say("answer.still_owed", systems=named_systems(request.outstanding))
     yield from not_searched(request)
-    yield from of_kept_for_the_rest(request)
-    yield from of_package(request)
+    yield from deferred_sentences(request)
+    yield from package_sentences(request)
 
 
-def _kept(tasks: Iterable[TaskReport]) -> dict[str, Sentences]:
+def _retained(tasks: Iterable[TaskReport]) -> dict[str, Sentences]:
     """Returns by system what was kept, and whether it has gone since."""
-    return {task.system: sentences for task in tasks if (sentences := tuple(of_kept(task)))}
+    return {task.system: sentences for task in tasks if (sentences := tuple(retained_sentences(task)))}
 
 
 def _beyond(request: StoredRequest) -> Iterator[Sentence]:
@@ -192,7 +192,7 @@ def _beyond(request: StoredRequest) -> Iterator[Sentence]:
 def _done(request: StoredRequest) -> Iterator[Sentence]:
     if request.is_weighed:
         yield from _upheld(request) if request.outcome is Outcome.FULFILLED else restricted(request)
-    elif instead := instead_of_ready(request):
+    elif instead := package_unavailable(request):
         yield instead
     elif request.right is Right.RESTRICTION:
         yield from restricted(request)
@@ -275,7 +275,7 @@ def _nothing(request: StoredRequest) -> Iterator[Sentence]:
 
 def _is_open(task: TaskReport) -> bool:
     """Whether something of it is missing; what was kept on a ground, and is gone, or was never there, is not."""
-    return deferrals.is_kept(task) or deferrals.is_out_of_reach(task) or deferrals.is_undone(task)
+    return deferrals.is_retained(task) or deferrals.is_unreachable(task) or deferrals.is_undone(task)
 
 
 def _waiting(request: StoredRequest, today: date) -> Iterator[Sentence]:

@@ -46,7 +46,7 @@ def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
     how = asked if request.was_restricted else "_if_any"
     yield say(f"restriction.{lifted}{how}", ground=ground, day=day)
     if request.was_restricted and _not_restricted(request):
-        done = {t.system for t in request.tasks or () if reports.took_effect([t]) and not is_undone(t)}
+        done = {t.system for t in request.tasks or () if reports.is_restricted([t]) and not is_undone(t)}
         yield say("restriction.where", systems=named_systems(done))
     if by_hand := {t.system for t in request.tasks or () if t.operation == Operation.LIFT and is_undone(t)}:
         yield say("restriction.not_lifted", systems=named_systems(by_hand))

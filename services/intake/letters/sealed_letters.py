@@ -1,7 +1,7 @@
 """Writes letters to the subject, and seals them under the second key of their request.
 
 That key is a vault record with the ID of the request. It survives an erasure, and is destroyed when the record of the
-request expires. Its statement says how the subject is reached. A decision seals the facts of its letter (``write``).
+request expires. Its statement says how the subject is reached. A decision seals the facts of its letter (``compose``).
 The service correspondence renders them (``NoticeRequested``): immediately if the letter is sent or printed, else when
 it is first read.
 """
@@ -24,11 +24,11 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
 from services.intake.letters.cases import Case
-from services.intake.letters.rendering import Letters
+from services.intake.letters.letter_facts import LetterFacts
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
+from services.intake.request.letter_kinds import TO_ORGANISATIONS, LetterOf
 from services.intake.request.lifecycle import State
-from services.intake.request.messages.answer import standing
+from services.intake.request.messages.answer import status_sentences
 from services.intake.request.stored_request import StoredRequest
 from shared.domain import notices, reference
 from shared.domain.identities import Identity, IdentityType
@@ -40,7 +40,7 @@ from shared.storage.keyring import Keyring
 from shared.storage.vault import Row, Sealing, Vault
 
 log = logging.getLogger(__name__)
-_REACHED_BY = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
+_CONTACT_TYPES = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
 """Types of identities to which letters go; of the stated ones, the best proved counts."""
 _CODE_BYTES = 15
 _WRITTEN = """
@@ -74,30 +74,32 @@ def is_letter_code(keyring: Keyring, request_id: UUID, shown: str) -> bool:
     return hmac.compare_digest(letter_code(keyring, request_id).encode(), shown.encode())
 
 
-def begin(
+def new_correspondence(
     vault: Vault,
-    letters: Letters,
+    letters: LetterFacts,
     request: StoredRequest,
     identities: Sequence[Identity],
     now: datetime,
     case: Case | None = None,
-    follows: str | None = None,
+    in_reply_to: str | None = None,
 ) -> NewCorrespondence:
-    """Makes the key for the letters of a new request, and writes its acknowledgement.
+    """Builds the vault record for the letters of a new request, and its acknowledgement.
 
     ``identities``: those that the requester stated; the letters of an instruction go to the customer. ``case``: the
-    requests of one message, which the acknowledgement of the first names. ``follows``: the Message-ID of the mail by
-    which the request came.
+    requests of one message, which the acknowledgement of the first names. ``in_reply_to``: the Message-ID of
+    its mail.
     """
-    to = [request.tenant] if request.tenant else _address(request, identities)
+    addressee = [request.tenant] if request.tenant else _recipient_lines(request, identities)
     name = next((each.value for each in identities if each.type is IdentityType.NAME), "")
-    statement = orjson.dumps({"to": to, "name": name, **({"follows": follows} if follows else {})})
+    statement = orjson.dumps({"to": addressee, "name": name, **({"follows": in_reply_to} if in_reply_to else {})})
     if case is not None and request.request_id != case.case_id:
         record, sealed = vault.new_record(request.request_id, statement, [], now)
         return NewCorrespondence(record, None, sealed, identities)
     codes = [_code_for(vault.keyring, request, each) for each, *_ in case.requests] if case else []
-    others = case.acknowledged(codes) if case else ""
-    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, others, to[-1]), now)
+    others = case.acknowledgement_of_others(codes) if case else ""
+    acknowledgement = compose(
+        letters, request, _acknowledgement(vault.keyring, request, now, others, addressee[-1]), now
+    )
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
     return NewCorrespondence(record, acknowledgement, sealed, identities)
 
@@ -105,7 +107,7 @@ def begin(
 def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, others: Fact, address: str) -> LetterOf:
     """Returns the acknowledgement, which goes to the address of the mail, and says nothing of what is held."""
     to = {"to": address} if request.channel == "email" else {}
-    said, code = standing(request, now.date()), _code_for(keyring, request, request.request_id)
+    said, code = status_sentences(request, now.date()), _code_for(keyring, request, request.request_id)
     return ("acknowledgement", {"standing": said, "code": code, "also": others, **to})
 
 
@@ -117,7 +119,7 @@ def _code_for(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str
     return letter_code(keyring, request_id) if request.channel == "api" else ""
 
 
-def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:
+def compose(letters: LetterFacts, request: StoredRequest, letter_of: LetterOf, now: datetime) -> Sealing:
     """Returns the facts of a letter, to be sealed. A field ``to`` addresses it; by default the requester gets it."""
     kind, fields = letter_of
     known = {"received_on": request.received_at, "reference": reference.of(request.request_id), **fields}
@@ -131,17 +133,17 @@ def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: da
     return Sealing(request.request_id, "letter", kind, seal_facts(facts))
 
 
-def named(letter: Sealing) -> dict[str, JsonValue]:
+def letter_evidence(letter: Sealing) -> dict[str, JsonValue]:
     """Returns the evidence of a letter."""
     return {"letter_id": str(letter.sealed_id), "kind": letter.source}
 
 
-async def seal(
+async def seal_text(
     tx: UnitOfWork, request: StoredRequest, kind: str, source: str, content: bytes, place: UUID | None = None
 ) -> UUID:
-    """Puts words about a person into the vault, in that place if one is given; returns where.
+    """Seals a text about a person; returns its id, which is ``place`` if given.
 
-    What identifies them lies under the subject's key, everything else under that of the correspondence.
+    Identities are sealed under the subject's key, everything else under the key of the correspondence.
     """
     ref = request.subject_ref if kind == "identities" else request.request_id
     sealing = Sealing(ref, kind, source, content, place or uuid7())
@@ -149,18 +151,18 @@ async def seal(
     return sealing.sealed_id
 
 
-async def ask(
+async def ask_question(
     tx: UnitOfWork, request: Request, asked: Question, words: str, *, recorded: bool, own: bool = False
 ) -> Transition:
-    """A question is sent: its words are kept on their own too, since reminders quote them."""
+    """Returns the transition that sends a question, and seals its text for reminders to quote."""
     question_id = uuid7()
     transition = request.ask(asked, question_id, words, tx.now, recorded=recorded, own=own)
-    await seal(tx, request, "question", asked, words.encode(), question_id)
+    await seal_text(tx, request, "question", asked, words.encode(), question_id)
     return transition
 
 
-async def words_of(tx: UnitOfWork, letters: Letters, request: StoredRequest) -> str:
-    """The words of the question that is open; where they were not kept on their own, the day of its letter."""
+async def question_text(tx: UnitOfWork, letters: LetterFacts, request: StoredRequest) -> str:
+    """Returns the text of the open question; if it was not sealed, a reference to its letter."""
     if request.question is None:
         return ""
     sealed = await tx.vault.open_one(tx.connection, request.question.question_id)
@@ -168,13 +170,15 @@ async def words_of(tx: UnitOfWork, letters: Letters, request: StoredRequest) -> 
     return sealed.decode() if sealed else letters.words(see_letter, letters.reader(request))
 
 
-async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
-    """Every letter of a request, the oldest first, and to whom it goes; who has read them is on record.
+async def read_letters(
+    tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool
+) -> list[dict[str, object]]:
+    """Returns every letter of a request, oldest first, with its addressee; logs the reader.
 
-    One that is not rendered yet has no text, and is not ``ready``.
+    A letter that is not rendered yet has no text, and is not ``ready``.
 
     Letters to a customer are for the privacy team alone, since the subject may not learn who that is.
-    Links and codes are for the subject alone (``masked``). Once the subject's key is shredded, addresses are not
+    Links and codes are for the subject alone (``mask_links``). Once the subject's key is shredded, addresses are not
     shown (REQ-R11).
 
     Raises ``Shredded``.
@@ -186,32 +190,32 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     opened = await tx.vault.open_kind(tx.connection, request_id, "letter")
     words = {letter_id: content for letter_id, _, content in opened}
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
-    shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
+    shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_ORGANISATIONS]
     ids = [row["letter_id"] for row in shown]
-    contents = [_as_read(notices.opened(words[each]), caller, erased=erased) for each in ids]
+    contents = [_letter_view(notices.opened(words[each]), caller, erased=erased) for each in ids]
     return [
-        {"to": usual["to"], **row, **each, **_unaddressed(row["kind"], erased=erased)}
+        {"to": usual["to"], **row, **each, **_hide_address(row["kind"], erased=erased)}
         for row, each in zip(shown, contents, strict=True)
     ]
 
 
-def _as_read(letter: NoticeFacts | NoticeText, caller: Caller, *, erased: bool) -> dict[str, object]:
+def _letter_view(letter: NoticeFacts | NoticeText, caller: Caller, *, erased: bool) -> dict[str, object]:
     to = {"to": [letter.to]} if letter.to else {}
     if isinstance(letter, NoticeFacts):
         return {"language": letter.reader.language, "subject": "", "html": "", "body": "", "ready": False, **to}
-    html = masked(letter.html) if caller.role == "privacy" else letter.html
-    html = unnamed(html) if erased else html
+    html = mask_links(letter.html) if caller.role == "privacy" else letter.html
+    html = without_greeting(html) if erased else html
     text = {"language": letter.language, "subject": letter.subject, "html": html, "body": text_of(html)}
     return {**text, "ready": True, **to}
 
 
-def _unaddressed(kind: str, *, erased: bool) -> dict[str, list[str]]:
-    return {"to": []} if erased and kind not in TO_OTHERS else {}
+def _hide_address(kind: str, *, erased: bool) -> dict[str, list[str]]:
+    return {"to": []} if erased and kind not in TO_ORGANISATIONS else {}
 
 
-def _address(request: StoredRequest, said: Sequence[Identity]) -> list[str]:
+def _recipient_lines(request: StoredRequest, said: Sequence[Identity]) -> list[str]:
     name = [each.value for each in said if each.type is IdentityType.NAME]
-    by = (IdentityType.EMAIL,) if request.channel == "email" else _REACHED_BY
+    by = (IdentityType.EMAIL,) if request.channel == "email" else _CONTACT_TYPES
     stated = [each for kind in by for each in said if each.type is kind]
     points = [each.value for each in sorted(stated, key=attrgetter("level"), reverse=True)]
     return name + points[:1]
@@ -221,35 +225,35 @@ MASK: Final = "••••"
 _LINK: Final = re.compile(r"(/portal/[a-z]{2}/(?:prove|contact)/)[\w-]+")
 _TOKEN: Final = 22
 """Characters of the token of a link (128 bits)."""
-_WHOLE: Final = re.compile(rf"(/portal/[a-z]{{2}}/prove/)[\w-]{{{_TOKEN}}}(?![\w-])")
+_PROVE_LINK: Final = re.compile(rf"(/portal/[a-z]{{2}}/prove/)[\w-]{{{_TOKEN}}}(?![\w-])")
 _BREAK: Final = re.compile(r"[\s>|\u200b\u00ad]+")
-_RUN: Final = re.compile(rf"[A-Za-z0-9_-]{{{_TOKEN},}}")
-_OF_LETTERS: Final = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{24}(?![A-Z2-7])")
+_TOKEN_RUN: Final = re.compile(rf"[A-Za-z0-9_-]{{{_TOKEN},}}")
+_LETTER_CODE: Final = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{24}(?![A-Z2-7])")
 """The code that opens letters (``letter_code``)."""
 _GREETING: Final = re.compile(r'<p class="dear">.*?</p>\n?', re.DOTALL)
-_OF_LINK: Final = re.compile(r"(?<!\d)\d{4}[ \u00a0]?\d{4}(?!\d)")
+_LINK_CODE: Final = re.compile(r"(?<!\d)\d{4}[ \u00a0]?\d{4}(?!\d)")
 """Matches the code next to a link."""
 
 
-def masked(text: str) -> str:
+def mask_links(text: str) -> str:
     """Masks links and codes in a letter, or in a mail that quotes one; eight digits are a code only next to a link."""
     without, links = _LINK.subn(rf"\1{MASK}", text)
     if links:
-        without = _OF_LINK.sub(MASK, without)
-    return _OF_LETTERS.sub(MASK, without)
+        without = _LINK_CODE.sub(MASK, without)
+    return _LETTER_CODE.sub(MASK, without)
 
 
-def unnamed(html: str) -> str:
-    """A letter without the greeting that names its reader."""
+def without_greeting(html: str) -> str:
+    """Returns a letter without the greeting that names its reader."""
     return _GREETING.sub("", html)
 
 
-def tokens_shown(text: str) -> set[str]:
-    """Returns possible tokens of links in a shown text, except in links that are masked.
+def possible_tokens(text: str) -> set[str]:
+    """Returns all possible link tokens of a text that is about to be shown, except in links that are masked.
 
     Mail filters rewrite links, mail programs break them over quoted lines, and a token may stand alone.
     """
-    return {each for spelled in _spellings(_WHOLE.sub(MASK, text)) for each in _windows(spelled)}
+    return {each for spelled in _spellings(_PROVE_LINK.sub(MASK, text)) for each in _windows(spelled)}
 
 
 def _spellings(text: str) -> Iterator[str]:
@@ -260,24 +264,24 @@ def _spellings(text: str) -> Iterator[str]:
 
 
 def _windows(text: str) -> Iterator[str]:
-    for run in _RUN.findall(text):
+    for run in _TOKEN_RUN.findall(text):
         yield from (run[at : at + _TOKEN] for at in range(len(run) - _TOKEN + 1))
 
 
 _NAMED, _UNNAMED = "named", "unnamed"
 
 
-async def note(
+async def keep_controller(
     tx: UnitOfWork, request: StoredRequest, controller: str, *, may_be_named: bool
 ) -> Mapping[str, JsonValue]:
-    """Keeps to whom a request goes; returns what is on record of it."""
+    """Seals the name of the customer to whom a request is forwarded; returns its evidence."""
     how = _NAMED if may_be_named else _UNNAMED
-    place = await seal(tx, request, "controller", how, controller.encode())
+    place = await seal_text(tx, request, "controller", how, controller.encode())
     return {"controller": str(place), "named_to_subject": may_be_named}
 
 
-async def controller(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool) -> str | None:
-    """To whom a request was passed on; for the subject only if the customer may be named to them.
+async def controller_name(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool) -> str | None:
+    """Returns the customer to whom a request was forwarded; to the subject only if the contract allows it.
 
     Raises ``Shredded``.
     """
@@ -288,6 +292,6 @@ async def controller(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool
     return None if to_subject and how != _NAMED else name.decode()
 
 
-def by_name(controller: str | None) -> Fact:
-    """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""
+def controller_fact(controller: str | None) -> Fact:
+    """Returns the customer's name for a letter, or a phrase without it."""
     return controller or say("forwarding.unnamed")

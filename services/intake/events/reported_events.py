@@ -1,4 +1,4 @@
-"""Events that ask for nothing: an account was closed, or the holder of a number has changed."""
+"""Handles user events that only report: a closed account, or a new holder of a number."""
 
 from typing import assert_never
 
@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from services.intake.core.errors import EventRefused
 from services.intake.core.instants import Instants
-from services.intake.events.subjects import Stated, SubjectStatement
+from services.intake.events.subject_tokens import SubjectStatement, TokenContent
 from shared.domain.assignments import AssignedNumber, Line, RegisterConflict
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.user_events import (
@@ -32,66 +32,72 @@ class SubjectUnfit(EventRefused):
     """The identities behind the token are not those that an event of this type needs."""
 
 
-async def tell(
-    tx: UnitOfWork, name: str, emitter: Emitter, event: Reported, stated: Stated, instants: Instants
+async def record_reported(
+    tx: UnitOfWork, name: str, emitter: Emitter, event: Reported, stated: TokenContent, instants: Instants
 ) -> None:
-    """Puts on record what an emitter reports; raises ``BadRequest``, ``SubjectUnfit``, ``RegisterUnfilled``."""
+    """Records a reported event; raises ``BadRequest``, ``SubjectUnfit``, ``RegisterUnfilled``."""
     match event:
         case AccountClosed():
             instants.happened(event.closed_at, tx.now, "closed_at")
-            account = _account(stated.said)
+            account = _account(stated.statement)
             mark = tx.vault.keyring.fingerprint(account)
             await tx.connection.execute(_CLOSED, mark, event.closed_at, name, tx.now)
-            _note(tx, stated, name, "account.closed", closed_at=event.closed_at.isoformat())
+            _log_evidence(tx, stated, name, "account.closed", closed_at=event.closed_at.isoformat())
         case NumberAssigned() | NumberReleased() | NumberPorted():
-            conflict = await _register(tx, name, emitter, event, stated)
+            conflict = await _update_register(tx, name, emitter, event, stated)
             kind = conflict.kind.value if conflict else None
-            _note(tx, stated, name, "number.reported", event=_ACTION[type(event)], conflict=kind)
+            _log_evidence(tx, stated, name, "number.reported", event=_ACTION[type(event)], conflict=kind)
         case _:
             assert_never(event)
 
 
-async def _register(
-    tx: UnitOfWork, name: str, emitter: Emitter, event: NumberAssigned | NumberReleased | NumberPorted, stated: Stated
+async def _update_register(
+    tx: UnitOfWork,
+    name: str,
+    emitter: Emitter,
+    event: NumberAssigned | NumberReleased | NumberPorted,
+    stated: TokenContent,
 ) -> RegisterConflict | None:
-    """Brings the register up to it, or notes the conflict."""
-    account, number = _account(stated.said), _one_number(stated.said)
+    """Updates the number register; records and returns a conflict, if any."""
+    account, number = _account(stated.statement), _one_number(stated.statement)
     assigned = AssignedNumber(number, account.value)
-    of = await ReportedNumber.of(tx.connection, tx.vault.keyring, assigned, emitter.authoritative or "", name, tx.now)
-    conflict = await _changed(of, event)
+    reported = await ReportedNumber.of(
+        tx.connection, tx.vault.keyring, assigned, emitter.authoritative or "", name, tx.now
+    )
+    conflict = await _change_register(reported, event)
     if conflict:
-        await register.note_conflicts(tx.connection, [(stated.token, conflict)], tx.now)
+        await register.record_conflicts(tx.connection, [(stated.token, conflict)], tx.now)
     return conflict
 
 
-async def _changed(
-    of: ReportedNumber, event: NumberAssigned | NumberReleased | NumberPorted
+async def _change_register(
+    number: ReportedNumber, event: NumberAssigned | NumberReleased | NumberPorted
 ) -> RegisterConflict | None:
     match event:
         case NumberAssigned():
-            return await of.assigned(event.since, Line(event.line))
+            return await number.assigned(event.since, Line(event.line))
         case NumberPorted(direction="in"):
-            return await of.assigned(event.at, Line.PERSONAL)
+            return await number.assigned(event.at, Line.PERSONAL)
         case NumberPorted():
-            return await of.released(event.at)
+            return await number.released(event.at)
         case NumberReleased():
-            return await of.released(event.until)
+            return await number.released(event.until)
 
 
-def _account(said: SubjectStatement) -> Identity:
+def _account(statement: SubjectStatement) -> Identity:
     """Returns the one account that is named; numbers may stand next to it."""
-    found = {each.type: each for each in said.subject.identities()}
+    found = {each.type: each for each in statement.subject.identities()}
     if found.keys() - {IdentityType.PHONE, IdentityType.SIP_URI} != {IdentityType.ACCOUNT_ID}:
         raise SubjectUnfit("post account_id, and nothing else, for an event of this type")
     return found[IdentityType.ACCOUNT_ID]
 
 
-def _one_number(said: SubjectStatement) -> Identity:
-    found = [each for each in said.subject.identities() if each.type is not IdentityType.ACCOUNT_ID]
+def _one_number(statement: SubjectStatement) -> Identity:
+    found = [each for each in statement.subject.identities() if each.type is not IdentityType.ACCOUNT_ID]
     if len(found) != 1 or found[0].type not in {IdentityType.PHONE, IdentityType.SIP_URI}:
         raise SubjectUnfit("post one account_id and one number, and nothing else, for an event of this type")
     return found[0]
 
 
-def _note(tx: UnitOfWork, stated: Stated, name: str, action: str, **detail: JsonValue) -> None:
+def _log_evidence(tx: UnitOfWork, stated: TokenContent, name: str, action: str, **detail: JsonValue) -> None:
     tx.log_evidence(stated.token, action, {"emitter": name, **detail}, stated.caller.actor)

@@ -1,6 +1,6 @@
 """Enters a request that came by post, mail or phone, as an officer has read it.
 
-It is dated by the day on which it came, and nothing is proved by it: who asks is asked as of any other request.
+It is dated by the day of its arrival. It proves no identity, so the requester must prove it as for any other request.
 """
 
 import hmac
@@ -14,8 +14,8 @@ from services.intake.core.errors import BadRequest
 from services.intake.core.schemas import Strict, place_of
 from services.intake.core.subject_schemas import DataSubject
 from services.intake.submission.accepting import Submissions
-from services.intake.submission.group_commit import Accepted, SubmissionContext, Submitted
 from services.intake.submission.schemas import Ground, Scope, Submission
+from services.intake.submission.writer import AcceptedRequest, SubmissionBatch, SubmissionContext
 from shared.domain.clock import Moment
 from shared.domain.rights import Right
 from shared.domain.text import Word
@@ -47,21 +47,21 @@ class Entered(Strict):
     asserted: str | None = Field(default=None, title="Of a correction: what is right")
 
     def requests(self, **known: object) -> tuple[Submission, ...]:
-        """A submission for each right; raises ``BadRequest`` where one of them lacks what it needs."""
+        """Returns a submission for each right; raises ``BadRequest`` if one lacks a field."""
         return tuple(self._one(right, known) for right in dict.fromkeys(self.rights))
 
     def _one(self, right: Right, known: dict[str, object]) -> Submission:
         subject = self.subject.model_dump(exclude_unset=True)
         for each in subject.get("phones", ()):  # without a country code it is dialled where they live
             each.setdefault("region", None if str(each["number"]).startswith("+") else self.subject.country)
-        said: dict[str, Any] = {"right": right, "subject": subject, **known}
+        body: dict[str, Any] = {"right": right, "subject": subject, **known}
         if self.language:
-            said["language"] = self.language
-        said |= {name: getattr(self, name) for name, of in _OF_RIGHTS.items() if of is right and getattr(self, name)}
+            body["language"] = self.language
+        body |= {name: getattr(self, name) for name, of in _OF_RIGHTS.items() if of is right and getattr(self, name)}
         if right is Right.RECTIFICATION and self.field:
-            said["changes"] = [{"field": self.field, "current": self.current, "asserted": self.asserted or ""}]
+            body["changes"] = [{"field": self.field, "current": self.current, "asserted": self.asserted or ""}]
         try:
-            return Submission.model_validate(said)
+            return Submission.model_validate(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(each) for each in place_of(first) if each not in {"changes", 0})
@@ -79,9 +79,9 @@ class EnteredByHand(Entered):
 
 
 async def enter(
-    factory: UnitOfWorkFactory, submissions: Submissions, said: EnteredByHand, caller: Caller
-) -> list[Accepted]:
-    """Accepts it, with who has entered it and how it came; the same entry again on one day is the first one.
+    factory: UnitOfWorkFactory, submissions: Submissions, entry: EnteredByHand, caller: Caller
+) -> list[AcceptedRequest]:
+    """Stores an entered request, and logs who entered it; a repeat on the same day returns the first result.
 
     Raises:
         Forbidden: the caller may submit nothing.
@@ -89,15 +89,17 @@ async def enter(
         MalformedIdentity: an identity cannot be one of its type.
     """
     caller.grant.must(Power.SUBMIT)
-    requests = said.requests(channel=said.channel, received_at=said.received_at)
-    prepared = submissions.prepare([("", each) for each in requests], caller, together=len(requests) > 1)
+    requests = entry.requests(channel=entry.channel, received_at=entry.received_at)
+    prepared = submissions.prepare([("", each) for each in requests], caller, one_case=len(requests) > 1)
     async with factory.begin() as tx:
-        text = f"entered\0{caller.holder}\0{tx.now.date()}\0{said.model_dump_json()}".encode()
+        text = f"entered\0{caller.holder}\0{tx.now.date()}\0{entry.model_dump_json()}".encode()
         digest = hmac.digest(tx.vault.keyring.lookup, text, "sha256")
-        [stored] = await submissions.write(tx, [Submitted(SubmissionContext(caller, digest, digest, None), prepared)])
+        [stored] = await submissions.write(
+            tx, [SubmissionBatch(SubmissionContext(caller, digest, digest, None), prepared)]
+        )
         if isinstance(stored, Exception):
             raise stored
-        detail: dict[str, JsonValue] = {"came_by": said.came_by, "holder": caller.holder}
+        detail: dict[str, JsonValue] = {"came_by": entry.came_by, "holder": caller.holder}
         for each in stored:
             if not each.replayed:
                 tx.log_evidence(each.request_id, "request.entered", detail, caller.actor)

@@ -16,9 +16,9 @@ _LEFT_OUT = frozenset({Unsearched.NUMBER_NOT_VOUCHED_FOR, Unsearched.NUMBER_WITH
 """Reasons why something was not searched that a requester who leaves the number out does not ask for."""
 
 
-def of_kept_for_the_rest(request: StoredRequest) -> Iterator[Sentence]:
+def deferred_sentences(request: StoredRequest) -> Iterator[Sentence]:
     """Builds sentences about kept data: until when, and how to have it erased all the same."""
-    systems = deferrals.kept_for_the_rest(request.tasks)
+    systems = deferrals.deferred_systems(request.tasks)
     if not systems:
         return
     yield say("answer.kept_for_the_rest", systems=named_systems(systems))
@@ -26,28 +26,28 @@ def of_kept_for_the_rest(request: StoredRequest) -> Iterator[Sentence]:
         yield say("answer.erase_all_the_same")
 
 
-def of_kept(task: TaskReport) -> Iterator[Sentence]:
+def retained_sentences(task: TaskReport) -> Iterator[Sentence]:
     """Yields sentences about a system that keeps data, kept it until it was erased, or is gone; else none."""
-    yield from _of_kept(task)
-    if deferrals.is_kept(task) and task.failure:
+    yield from _retained_sentences(task)
+    if deferrals.is_retained(task) and task.failure:
         yield say("kept.not_erased_yet", system=named_system(task.system))
 
 
-def _of_kept(task: TaskReport) -> Iterator[Sentence]:
+def _retained_sentences(task: TaskReport) -> Iterator[Sentence]:
     ground, system, until = Term("ground", task.ground or ""), task.system, task.until
     match task.outcome:
         case TaskOutcome.RETAINED if task.kept:
-            for _, kept in groupby(sorted(task.kept, key=_reason), key=_reason):
-                yield from _of_one_reason(system, [*kept])
-            if any(kept.period for kept in task.kept):
+            for _, retained in groupby(sorted(task.kept, key=_reason), key=_reason):
+                yield from _of_one_reason(system, [*retained])
+            if any(retained.period for retained in task.kept):
                 yield say("kept.reduced", system=named_system(system))
-        case TaskOutcome.RETAINED if is_held_unseen(task):
+        case TaskOutcome.RETAINED if is_retained_unseen(task):
             yield say("kept.unseen", system=named_system(system), ground=ground)
         case TaskOutcome.RETAINED if until:
             yield say("kept.until", system=named_system(system), until=until, ground=ground)
         case TaskOutcome.RETAINED:
             yield say("kept.open", system=named_system(system), ground=ground)
-        case TaskOutcome.NO_LONGER_HELD if deferrals.is_out_of_reach(task):
+        case TaskOutcome.NO_LONGER_HELD if deferrals.is_unreachable(task):
             yield say("answer.out_of_reach", system=named_system(system), ground=ground)
         case TaskOutcome.ERASED | TaskOutcome.NO_MATCH if until:
             yield say("answer.was_kept_until", system=named_system(system), until=until, ground=ground)
@@ -57,22 +57,22 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
             return
 
 
-def _reason(kept: Kept) -> tuple[str, date, date, bool]:
+def _reason(retained: Kept) -> tuple[str, date, date, bool]:
     """Returns the ground and the days: what is kept for the same reason is reported together."""
-    return (kept.ground, kept.first or date.max, kept.last or date.max, bool(kept.period))
+    return (retained.ground, retained.first or date.max, retained.last or date.max, bool(retained.period))
 
 
-def is_held_unseen(task: TaskReport) -> bool:
+def is_retained_unseen(task: TaskReport) -> bool:
     """Whether a legal hold kept a system from being searched, and nothing was located there."""
     said = task.found or task.until or task.kept or task.reported
     return task.outcome == TaskOutcome.RETAINED and task.ground == LEGAL_HOLD and not said
 
 
 def _of_one_reason(system: str, every: Sequence[Kept]) -> Iterator[Sentence]:
-    first, count = every[0], sum(kept.count for kept in every)
+    first, count = every[0], sum(retained.count for retained in every)
     kinds = Counter[str]()
-    for kept in every:
-        kinds[kept.category or "record"] += kept.count
+    for retained in every:
+        kinds[retained.category or "record"] += retained.count
     named: list[Fact] = [Term("category", name) for name in kinds]
     if len(kinds) > 1:
         named = [say("work.kind", category=Term("category", name), found=rows) for name, rows in kinds.items()]
@@ -84,7 +84,7 @@ def _of_one_reason(system: str, every: Sequence[Kept]) -> Iterator[Sentence]:
         yield say("kept.kind_until", until=first.last, **facts)
     else:
         yield say("kept.kind_by_and_by", first=first.first, last=first.last, **facts)
-    if restricted := sum(kept.restricted or 0 for kept in every):
+    if restricted := sum(retained.restricted or 0 for retained in every):
         key = "kept.restricted" if restricted < count else "kept.all_restricted"
         yield say(key, system=named_system(system), count=restricted)
 
@@ -95,7 +95,7 @@ _Place = tuple[str, str | None, str, bool, bool]
 
 
 @dataclass(slots=True)
-class _Left:
+class _Retained:
     """Counts the kept rows, with the latest end and the periods."""
 
     count: int = 0
@@ -103,19 +103,19 @@ class _Left:
     periods: set[str | None] = field(default_factory=set)
 
 
-def announced(before: Iterable[TaskReport] | None, now: Iterable[TaskReport] | None) -> bool:
+def was_announced(before: Iterable[TaskReport] | None, now: Iterable[TaskReport] | None) -> bool:
     """Whether what is left ``now`` follows from what was reported ``before``, as time alone lets it go.
 
     What has a day may go by that day, all of it or a part. Not announced: the end of a hold or a state without a day,
     another ground, another period, a later day, or more rows. Nor that an erasure did not succeed, or did after all.
     """
     old, new = _erasures(before), _erasures(now)
-    announced, left = _left(old), _left(new)
+    announced, remaining = _retained_counts(old), _retained_counts(new)
     return (
         _failed(old) == _failed(new)
-        and all(task.outcome in _GONE for task in new if _was_kept(task, old) and not deferrals.is_kept(task))
-        and left.keys() <= announced.keys()
-        and all(_follows(each, left.get(place), dated=place[-1]) for place, each in announced.items())
+        and all(task.outcome in _GONE for task in new if _was_retained(task, old) and not deferrals.is_retained(task))
+        and remaining.keys() <= announced.keys()
+        and all(_follows(each, remaining.get(place), dated=place[-1]) for place, each in announced.items())
     )
 
 
@@ -124,30 +124,30 @@ def _erasures(tasks: Iterable[TaskReport] | None) -> list[TaskReport]:
 
 
 def _failed(tasks: Iterable[TaskReport]) -> set[str]:
-    return {task.system for task in tasks if deferrals.is_kept(task) and task.failure}
+    return {task.system for task in tasks if deferrals.is_retained(task) and task.failure}
 
 
-def _was_kept(task: TaskReport, before: Iterable[TaskReport]) -> bool:
-    return any(each.system == task.system and deferrals.is_kept(each) for each in before)
+def _was_retained(task: TaskReport, before: Iterable[TaskReport]) -> bool:
+    return any(each.system == task.system and deferrals.is_retained(each) for each in before)
 
 
-def _follows(before: _Left, left: _Left | None, *, dated: bool) -> bool:
-    if left is None:
+def _follows(before: _Retained, remaining: _Retained | None, *, dated: bool) -> bool:
+    if remaining is None:
         return dated
     if dated:
-        return before.periods == left.periods and left.last <= before.last and left.count <= before.count
-    return before == left
+        return before.periods == remaining.periods and remaining.last <= before.last and remaining.count <= before.count
+    return before == remaining
 
 
-def _left(tasks: Iterable[TaskReport]) -> dict[_Place, _Left]:
-    left: dict[_Place, _Left] = {}
-    for task in filter(deferrals.is_kept, tasks):
+def _retained_counts(tasks: Iterable[TaskReport]) -> dict[_Place, _Retained]:
+    remaining: dict[_Place, _Retained] = {}
+    for task in filter(deferrals.is_retained, tasks):
         alone = Kept(category=None, rule=task.ground or "not_named", count=task.remaining, last=task.until)
         for each in task.kept or (alone,):
-            place = left.setdefault(
-                (task.system, each.category, each.rule, each.ground == each.rule, each.last is not None), _Left()
+            place = remaining.setdefault(
+                (task.system, each.category, each.rule, each.ground == each.rule, each.last is not None), _Retained()
             )
             place.count += each.count
             place.last = max(place.last, each.last or date.min)
             place.periods.add(each.period)
-    return left
+    return remaining

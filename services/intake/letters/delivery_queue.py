@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from services.intake.letters import correspondence, portal_news
-from services.intake.letters.rendering import Letters
-from services.intake.request.delivery import OnDelivery
-from services.intake.request.letter_kinds import ANSWERS, TO_OTHERS, LetterKind
+from services.intake.letters import portal_notifications, sealed_letters
+from services.intake.letters.letter_facts import LetterFacts
+from services.intake.request.delivery_effects import OnDelivery
+from services.intake.request.letter_kinds import ANSWERS, TO_ORGANISATIONS, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import NoticeRequested
 from shared.domain.identities import Identity, IdentityType
@@ -25,13 +25,13 @@ from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
 
-TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"old_contact"}
+TO_THIRD_PARTIES: Final[frozenset[str]] = TO_ORGANISATIONS | {"old_contact"}
 """Letters to others than the requester."""
-BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
+OWN_ADDRESS: Final[frozenset[str]] = TO_THIRD_PARTIES | {"proof_link", "portal_news"}
 """Letters with an address of their own; without an e-mail address they are delivered by hand."""
-POSTAL: Final = "postal_address"
+POSTAL_ADDRESS: Final = "postal_address"
 """The kind of a sealed address of record."""
-_PAUSES: Final = (0.03, 0.05, 0.1, 0.2, 0.4, 0.8)
+_POLL_PAUSES: Final = (0.03, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between looks for a text; who reads waits for all of them only where correspondence is away or busy."""
 _INSERT = """
 INSERT INTO delivery (letter_id, request_id, kind, way, state, fault, awaited, address,
@@ -40,7 +40,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz, ($9::timestamptz AT TIM
 ON CONFLICT (address, written_on) WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'cancelled'
 DO NOTHING RETURNING true
 """
-_NOTED = (*("letter_id", "request_id", "kind", "way", "state", "fault", "awaited", "written_at", "written_on"),)
+_COLUMNS = (*("letter_id", "request_id", "kind", "way", "state", "fault", "awaited", "written_at", "written_on"),)
 _READ = """
 SELECT letter_id, request_id, kind, way, state, fault, coalesce(awaited, '[]'), written_at FROM delivery
 """
@@ -49,7 +49,7 @@ _OPEN = f"""
    AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR way = $4) ORDER BY letter_id LIMIT $2
 """
 # Letters to requesters: no other letter goes to that address.
-_ADDRESS_KNOWN = """
+_PRINT_ADDRESSED = """
 UPDATE delivery SET state = 'waiting', fault = NULL
 WHERE request_id = $1 AND way = 'post' AND fault = 'address_unknown' AND kind <> ALL($2)
 """
@@ -59,15 +59,15 @@ SELECT letter_id FROM delivery WHERE request_id = $1 AND way = 'email' AND state
 ORDER BY letter_id DESC LIMIT 1
 """
 # Not while it may be under way: it would be delivered twice.
-_ANOTHER_WAY = """
+_RESEND = """
 UPDATE delivery SET way = $2, state = 'waiting', fault = NULL, sent_at = NULL
 WHERE letter_id = $1 AND state = 'needs_attention' RETURNING true
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A letter to keep, and to deliver if it is not fetched; ``on_delivery``: what takes effect with its delivery."""
+class NewLetter:
+    """A new letter to seal, and to send unless it is fetched; ``on_delivery``: effects of its delivery."""
 
     request: StoredRequest
     sealing: Sealing
@@ -88,32 +88,36 @@ class Delivery:
     written_at: datetime
 
 
-async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], more: Sequence[Sealing] = ()) -> None:
-    """Keeps the letters of any number of requests in one batch, and has those delivered that are not fetched.
+async def store_letters(
+    tx: UnitOfWork, letters: LetterFacts, written: Sequence[NewLetter], more: Sequence[Sealing] = ()
+) -> None:
+    """Seals letters in one batch, queues those that are sent, and requests their rendering.
 
-    A requester of the portal gets a mail that there is something to read. ``more``: what else is sealed.
+    A requester in the portal gets a mail that announces the letter. ``more``: further pieces to seal.
 
     Raises ``Shredded``.
     """
-    everything = [*written, *await _news(tx, letters, written)]
-    sealings, delivered = await _addressed(tx, everything)
+    everything = [*written, *await _portal_notifications(tx, letters, written)]
+    sealings, delivered = await _address_letters(tx, everything)
     await tx.vault.seal(tx.connection, [*sealings, *more], tx.now)
     for each in everything:
         if (letter_id := each.sealing.sealed_id) in delivered:
-            _ask(tx, each.request, letter_id, each.sealing.source, by_mail=delivered[letter_id])
+            _request_rendering(tx, each.request, letter_id, each.sealing.source, by_mail=delivered[letter_id])
 
 
-async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.NewCorrespondence]]) -> None:
-    """Has the acknowledgements of new requests delivered, which are kept already.
+async def queue_acknowledgements(
+    tx: UnitOfWork, new_requests: Sequence[tuple[StoredRequest, sealed_letters.NewCorrespondence]]
+) -> None:
+    """Queues the acknowledgements of new requests, which are sealed already.
 
-    An address gets one a day, so that forged mails in its name cannot cause many.
+    An address gets one a day, to limit what forged mails can cause.
     """
-    for request, new in opened:
+    for request, new in new_requests:
         if new.acknowledgement is None:
             continue
-        letter, by_mail = Written(request, new.acknowledgement), False
+        letter, by_mail = NewLetter(request, new.acknowledgement), False
         if request.channel == "post":
-            await _insert(tx, letter, *await _by_post(tx, request))
+            await _insert(tx, letter, *await _postal_state(tx, request))
         elif request.channel == "email":
             [stated, *_] = (each for each in new.identities if each.type is IdentityType.EMAIL)
             mark = tx.vault.keyring.fingerprint(stated)
@@ -121,158 +125,158 @@ async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, corr
             if not by_mail:
                 await _insert(tx, letter, "email", "cancelled", "acknowledged_today", mark)
         if by_mail or request.channel == "post":
-            _ask(tx, request, new.acknowledgement.sealed_id, "acknowledgement", by_mail=by_mail)
+            _request_rendering(tx, request, new.acknowledgement.sealed_id, "acknowledgement", by_mail=by_mail)
 
 
-async def ask_for_texts(tx: UnitOfWork, request: StoredRequest) -> bool:
-    """Has the letters of a request rendered that are not sent, when they are first read; returns whether any is.
+async def request_texts(tx: UnitOfWork, request: StoredRequest) -> bool:
+    """Requests rendering of letters that are only fetched, at their first reading; returns whether any lacks a text.
 
     Raises ``Shredded``.
     """
-    coming = await _without_text(tx, request.request_id)
+    coming = await _unrendered(tx, request.request_id)
     for letter_id, kind in coming:
-        _ask(tx, request, letter_id, kind, by_mail=False)
+        _request_rendering(tx, request, letter_id, kind, by_mail=False)
     return bool(coming)
 
 
 async def wait_for_texts(unit_of_work: UnitOfWorkFactory, request_id: UUID) -> None:
-    """Waits for a moment until every letter of a request has its text."""
-    for pause in _PAUSES:
+    """Waits up to 1.6 seconds until every letter of a request is rendered."""
+    for pause in _POLL_PAUSES:
         await asyncio.sleep(pause)
         async with unit_of_work.begin() as tx:
-            if not await _without_text(tx, request_id):
+            if not await _unrendered(tx, request_id):
                 return
 
 
-async def _without_text(tx: UnitOfWork, request_id: UUID) -> list[tuple[UUID, str]]:
+async def _unrendered(tx: UnitOfWork, request_id: UUID) -> list[tuple[UUID, str]]:
     letters = await tx.vault.open_kind(tx.connection, request_id, "letter")
     return [(each, kind) for each, kind, content in letters if isinstance(opened(content), NoticeFacts)]
 
 
-async def read(connection: Connection, letter_id: UUID, *, lock: bool = False) -> Delivery | None:
+async def read_delivery(connection: Connection, letter_id: UUID, *, lock: bool = False) -> Delivery | None:
     """Returns the delivery of a letter, if it has one; to lock it, lock its request before."""
     rows = await connection.fetch(f"{_READ} WHERE letter_id = $1{' FOR UPDATE' if lock else ''}", letter_id)
     return Delivery(*rows[0]) if rows else None
 
 
-async def waiting(
+async def open_deliveries(
     connection: Connection, after: UUID | None, limit: int, state: str | None = None, way: str | None = None
 ) -> list[Delivery]:
     """Returns open deliveries, the oldest first, from the one after ``after`` on; of one state or way if given."""
     return [Delivery(*row) for row in await connection.fetch(_OPEN, after or UUID(int=0), limit, state, way)]
 
 
-async def forget(connection: Connection, request_id: UUID) -> None:
-    """Lets the letters of a request tell nothing any more: what they were to end goes on."""
+async def drop_effects(connection: Connection, request_id: UUID) -> None:
+    """Removes the effects of a request's letters; a later delivery changes nothing."""
     await connection.execute("UPDATE delivery SET awaited = NULL WHERE request_id = $1", request_id)
 
 
-async def address_known(connection: Connection, request_id: UUID) -> None:
-    """Has those letters of a request printed that lacked the address of record."""
-    await connection.execute(_ADDRESS_KNOWN, request_id, sorted(BY_ADDRESS))
+async def print_addressed(connection: Connection, request_id: UUID) -> None:
+    """Queues letters for print that lacked the address of record."""
+    await connection.execute(_PRINT_ADDRESSED, request_id, sorted(OWN_ADDRESS))
 
 
-async def send_by(tx: UnitOfWork, request: StoredRequest | None, letter: Delivery, way: str) -> bool:
-    """Has a letter delivered again that waits for a person, in that way; whether it did."""
-    done = bool(await tx.connection.fetchval(_ANOTHER_WAY, letter.letter_id, way))
+async def resend(tx: UnitOfWork, request: StoredRequest | None, letter: Delivery, way: str) -> bool:
+    """Queues a letter that needs attention again, by e-mail or post; returns whether it did."""
+    done = bool(await tx.connection.fetchval(_RESEND, letter.letter_id, way))
     if done and way == "email":
         if request:
-            _ask(tx, request, letter.letter_id, letter.kind, by_mail=True)
+            _request_rendering(tx, request, letter.letter_id, letter.kind, by_mail=True)
         else:
-            ask_digest(tx, letter.letter_id, by_mail=True)
+            request_digest(tx, letter.letter_id, by_mail=True)
     return done
 
 
-def ask_digest(tx: UnitOfWork, digest_id: UUID, *, by_mail: bool) -> None:
-    """Has a digest to a recipient rendered, and sent where it goes by e-mail."""
+def request_digest(tx: UnitOfWork, digest_id: UUID, *, by_mail: bool) -> None:
+    """Requests rendering of a recipient digest, and its sending by e-mail."""
     about = {"request_id": digest_id, "right": Right.ERASURE, "occurred_at": tx.now}
     asked = {"notice_id": digest_id, "kind": "recipient_notice", "by_mail": by_mail, "threaded": False}
     tx.publish(NoticeRequested.model_validate(about | asked))
 
 
-def _ask(tx: UnitOfWork, request: StoredRequest, letter_id: UUID, kind: str, *, by_mail: bool) -> None:
-    """Has a letter rendered, and sent where it goes by e-mail."""
-    threaded = kind not in TO_STRANGERS
+def _request_rendering(tx: UnitOfWork, request: StoredRequest, letter_id: UUID, kind: str, *, by_mail: bool) -> None:
+    """Publishes ``NoticeRequested``: correspondence renders the letter, and mails it if ``by_mail``."""
+    threaded = kind not in TO_THIRD_PARTIES
     tx.publish(NoticeRequested.about(request, notice_id=letter_id, kind=kind, by_mail=by_mail, threaded=threaded))
 
 
 async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Delivery) -> str | None:
-    """Addresses a letter that is to be mailed by what is proved by now; returns why it cannot be sent, if so.
+    """Addresses a letter to the e-mail address that is proved by now; returns the fault if there is none.
 
-    A letter that has an address goes there again, and nowhere else.
+    A letter with an address of its own is sent there again.
     """
     letter_id = letter.letter_id
     content = await tx.vault.open_one(tx.connection, letter_id, lock=True)
-    if letter.kind in BY_ADDRESS:
+    if letter.kind in OWN_ADDRESS:
         return None if address_in(address_of(content or b"{}") or "") else "address_unknown"
     if request is None:
         return "address_unknown"
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
-    to, fault = await _mailed_to(tx, request, known)
-    if to and content:
-        sealing = Sealing(request.request_id, "letter", "", addressed(content, to), letter_id)
+    address, fault = await _email_address(tx, request, known)
+    if address and content:
+        sealing = Sealing(request.request_id, "letter", "", addressed(content, address), letter_id)
         await tx.vault.replace(tx.connection, sealing)
     return fault
 
 
-async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> list[Written]:
+async def _portal_notifications(tx: UnitOfWork, letters: LetterFacts, written: Sequence[NewLetter]) -> list[NewLetter]:
     """Returns the mails that announce letters in the portal, with the decisions of those letters."""
-    there, news = [each for each in written if each.sealing.source not in BY_ADDRESS], []
-    for request, letter in await portal_news.notices(tx, [each.request for each in there]):
-        sealing = correspondence.write(letters, request, letter, tx.now)
+    there, news = [each for each in written if each.sealing.source not in OWN_ADDRESS], []
+    for request, letter in await portal_notifications.notifications(tx, [each.request for each in there]):
+        sealing = sealed_letters.compose(letters, request, letter, tx.now)
         theirs = (each for each in there if each.request.request_id == request.request_id)
         on_delivery = [decision for each in theirs for decision in each.on_delivery]
-        tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
-        news.append(Written(request, sealing, on_delivery))
+        tx.log_evidence(request.request_id, "letter.written", sealed_letters.letter_evidence(sealing))
+        news.append(NewLetter(request, sealing, on_delivery))
     return news
 
 
-async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[Sealing], dict[UUID, bool]]:
-    """Returns letters with their addresses, and which are delivered, by e-mail now or not; records those in a batch."""
+async def _address_letters(tx: UnitOfWork, written: Sequence[NewLetter]) -> tuple[list[Sealing], dict[UUID, bool]]:
+    """Adds addresses to letters and queues them; returns them, and by id whether each is mailed now."""
     mailed = [each.request for each in written if each.request.channel == "email"]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
     sealings, delivered, rows = list[Sealing](), dict[UUID, bool](), list[tuple[object, ...]]()
 
-    def note(letter: Written, way: str, state: str, fault: str | None = None) -> None:
+    def note(letter: NewLetter, way: str, state: str, fault: str | None = None) -> None:
         known = (letter.sealing.sealed_id, letter.sealing.subject_ref, letter.sealing.source)
         delivered[letter.sealing.sealed_id] = (way, state) == ("email", "waiting")
         rows.append((*known, way, state, fault, [*letter.on_delivery] or None, tx.now, tx.now.astimezone(UTC).date()))
 
     for each in written:
         sealing = each.sealing
-        if sealing.source in BY_ADDRESS:
+        if sealing.source in OWN_ADDRESS:
             if address_in(address_of(sealing.content) or ""):
                 note(each, "email", "waiting")
             else:
                 note(each, "post", "needs_attention", "address_unknown")
         elif each.request.channel == "post":
-            note(each, *await _by_post(tx, each.request))
+            note(each, *await _postal_state(tx, each.request))
         elif each.request.channel == "email":
-            to, fault = await _mailed_to(tx, each.request, known.get(each.request.subject_ref))
+            to, fault = await _email_address(tx, each.request, known.get(each.request.subject_ref))
             sealing = replace(sealing, content=addressed(sealing.content, to)) if to else sealing
             note(each, "email", "needs_attention" if fault else "waiting", fault)
         sealings.append(sealing)
     if rows:
-        await tx.connection.copy_records_to_table("delivery", records=rows, columns=_NOTED)
+        await tx.connection.copy_records_to_table("delivery", records=rows, columns=_COLUMNS)
     return sealings, delivered
 
 
-async def _mailed_to(
+async def _email_address(
     tx: UnitOfWork, request: StoredRequest, known: SubjectData | None
 ) -> tuple[str | None, str | None]:
-    """Returns where a letter goes, or why it needs manual delivery; after an erasure, as the last answer."""
+    """Returns the e-mail address of a requester, or the fault; after an erasure, that of the last answer."""
     if known:
-        return _reached_at(known.identities)
+        return _best_address(known.identities)
     last = await tx.connection.fetchval(_LAST_ANSWER, request.request_id, sorted(ANSWERS))
     content = await tx.vault.open_one(tx.connection, last) if last else None
     to = address_of(content or b"{}")
     return (to, None) if to else (None, "address_unknown")
 
 
-def _reached_at(known: Sequence[Identity]) -> tuple[str | None, str | None]:
-    """Returns where a letter goes, or why it needs manual delivery; pure.
+def _best_address(known: Sequence[Identity]) -> tuple[str | None, str | None]:
+    """Returns the address of a letter, or the fault that needs manual delivery; pure.
 
-    While nothing is proved a letter says nothing about anybody, and goes to the address that was given.
+    Before any proof a letter reveals nothing, and goes to the stated address.
     """
     addresses = [each for each in known if each.type is IdentityType.EMAIL and each.source == "requester"]
     proved = [each for each in addresses if each.level > NOTHING]
@@ -281,13 +285,13 @@ def _reached_at(known: Sequence[Identity]) -> tuple[str | None, str | None]:
     return (proved or addresses)[0].value if addresses else None, None if addresses else "address_unknown"
 
 
-async def _by_post(tx: UnitOfWork, request: StoredRequest) -> tuple[str, str, str | None]:
-    known = await tx.vault.places(tx.connection, request.request_id, POSTAL)
+async def _postal_state(tx: UnitOfWork, request: StoredRequest) -> tuple[str, str, str | None]:
+    known = await tx.vault.list_pieces(tx.connection, request.request_id, POSTAL_ADDRESS)
     return ("post", "waiting", None) if known else ("post", "needs_attention", "address_unknown")
 
 
 async def _insert(  # the columns
-    tx: UnitOfWork, letter: Written, way: str, state: str, fault: str | None = None, address: bytes | None = None
+    tx: UnitOfWork, letter: NewLetter, way: str, state: str, fault: str | None = None, address: bytes | None = None
 ) -> bool:
     sealing, on_delivery = letter.sealing, [*letter.on_delivery] or None
     given = (sealing.sealed_id, sealing.subject_ref, sealing.source, way, state, fault, on_delivery, address, tx.now)
@@ -295,15 +299,15 @@ async def _insert(  # the columns
 
 
 _NOT_DELIVERED: Final = frozenset({"waiting", "needs_attention"})
-_STANDS: Final = {
+_PENDING_EFFECTS: Final = {
     "answer": "The answer does not count as given, and the time limit runs on",
     "question": "The question does not count as asked, and no time limit stops for it",
     "lift": "The restriction stays, since they must be informed before it is lifted (Art. 18(3))",
 }
 
 
-def why(state: str, on_delivery: Sequence[OnDelivery]) -> Iterator[str]:
-    """Yields what follows while it is not delivered; nothing once it is."""
+def pending_effects(state: str, on_delivery: Sequence[OnDelivery]) -> Iterator[str]:
+    """Yields the consequences, while a letter is not delivered."""
     if state not in _NOT_DELIVERED:
         return
     known = [each for each in on_delivery if "there" not in each]
@@ -313,11 +317,11 @@ def why(state: str, on_delivery: Sequence[OnDelivery]) -> Iterator[str]:
                 f"The extension to {each['due_on']} does not hold, and it is due on {each['due_before']}, unless the"
                 f" letter is delivered in time (Art. 12(3))."
             )
-        elif stands := _STANDS.get(str(each["what"])):
-            yield f"{stands}, until the letter is delivered."
+        elif effect := _PENDING_EFFECTS.get(str(each["what"])):
+            yield f"{effect}, until the letter is delivered."
 
 
-def stands(kind: str, state: str, fault: str | None) -> str:
+def describe_state(kind: str, state: str, fault: str | None) -> str:
     """Returns the state of a delivery in one sentence."""
     letter = f"The letter \u201c{kind.replace('_', ' ')}\u201d"
     if state == "waiting":

@@ -76,7 +76,7 @@ def _of(task: TaskReport, policy: Policy) -> PlannedSystem:
         found=task.found,
         deleted=sum(each.deleted for each in categories),
         anonymised=sum(each.anonymised for each in categories),
-        kept=sum(kept.rows for each in categories for kept in each.kept),
+        kept=sum(retained.rows for each in categories for retained in each.kept),
         waiting=sum(each.waiting for each in categories),
         categories=categories,
         refused=task.failure,
@@ -97,11 +97,11 @@ def _categories(task: TaskReport, policy: Policy) -> Iterator[PlannedCategory]:
             nothing = {"deleted": 0, "anonymised": 0, "kept": [], "waiting": rows}
             yield PlannedCategory.model_validate({"category": name, "found": rows, **nothing, "unsigned": unsigned})
             continue
-        kept = list(_kept(task, name, rows, policy))
-        left = max(0, rows - sum(each.rows for each in kept))
+        retained = list(_retained(task, name, rows, policy))
+        remaining = max(0, rows - sum(each.rows for each in retained))
         does = policy.categories[name].on_erasure if name in policy.categories else OnErasure.DELETE
-        anonymised = left if does is OnErasure.ANONYMISE else 0
-        does_now = {"deleted": left - anonymised, "anonymised": anonymised, "kept": kept, "waiting": 0}
+        anonymised = remaining if does is OnErasure.ANONYMISE else 0
+        does_now = {"deleted": remaining - anonymised, "anonymised": anonymised, "kept": retained, "waiting": 0}
         yield PlannedCategory.model_validate({"category": name, "found": rows, **does_now, "unsigned": []})
 
 
@@ -116,20 +116,20 @@ def _unsigned(task: TaskReport, category: str, rows: int, policy: Policy) -> Ite
         yield PlannedUnsigned(rows=min(count, rows), rule=name, words=rule.words if rule else None)
 
 
-def _kept(task: TaskReport, category: str, rows: int, policy: Policy) -> Iterator[PlannedKept]:
+def _retained(task: TaskReport, category: str, rows: int, policy: Policy) -> Iterator[PlannedKept]:
     """Returns what stays by rule; all of it, where the system names a ground and no counts."""
-    kept = [
+    retained = [
         (each.rule, each.count, each.last, each.shown) for each in task.kept or () if _is_of(each, category, policy)
     ]
     if task.kept is None and task.ground is not None:
-        kept = [(task.ground, rows, task.until, None)]
-    for ground, count, until, shown in kept:
+        retained = [(task.ground, rows, task.until, None)]
+    for ground, count, until, shown in retained:
         rule = policy.rules.get(ground)
         words, article = (rule.words, rule.ground) if rule else (None, None)
         said = {"rows": min(count, rows), "ground": ground, "words": words, "until": until, "shown": shown}
         yield PlannedKept.model_validate({**said, "article": None if shown is False else article})
 
 
-def _is_of(kept: Kept, category: str, policy: Policy) -> bool:
+def _is_of(retained: Kept, category: str, policy: Policy) -> bool:
     """Whether it is kept of that category; of no category in particular: of all."""
-    return kept.category is None or (policy.category_of(kept.category) or kept.category) == category
+    return retained.category is None or (policy.category_of(retained.category) or retained.category) == category

@@ -1,4 +1,4 @@
-"""Stores submissions durably; those that come while a commit is under way share the next one."""
+"""Stores submissions by group commit: those that arrive during a commit share the next transaction."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +12,12 @@ from services.intake.access import key_suspension
 from services.intake.access.auth import Caller
 from services.intake.core.errors import IdempotencyKeyReused
 from services.intake.core.metrics import REQUESTS
-from services.intake.letters import delivery
-from services.intake.letters.correspondence import NewCorrespondence
+from services.intake.letters import delivery_queue
+from services.intake.letters.sealed_letters import NewCorrespondence
 from services.intake.request import status
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import State
-from services.intake.request.same_person import Person
+from services.intake.request.same_person import ProvedPerson
 from services.intake.store import lookup, other_requests, repository
 from shared.domain.rights import Right
 from shared.messaging.group_commit import GroupCommit
@@ -25,13 +25,13 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.telemetry import sampled_trace
 from shared.storage.vault import Row
 
-_CLAIM = """
+_CLAIM_KEYS = """
 INSERT INTO idempotency (channel, idempotency_key, body_hash, request_ids, accepted_at)
 SELECT c.channel, c.idempotency_key, c.body_hash, c.request_ids, $5
 FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[]) AS c (channel, idempotency_key, body_hash, request_ids)
 ON CONFLICT DO NOTHING RETURNING channel, idempotency_key
 """
-_CLAIMED = """
+_READ_KEYS = """
 SELECT i.channel, i.idempotency_key, i.body_hash,
        ARRAY(SELECT encode(substring(i.request_ids FROM place FOR 16), 'hex')::uuid
              FROM generate_series(1, length(i.request_ids), 16) AS place ORDER BY place)
@@ -54,25 +54,25 @@ class SubmissionContext:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request that is ready to be stored, with its sealed subject and what is sealed of its correspondence.
+    """A request that is ready to be stored, with its sealed subject and its sealed first letter.
 
     ``person``: what the requester has proved.
     """
 
-    received: Transition
-    person: Person
+    transition: Transition
+    person: ProvedPerson
     subject_row: Row
     correspondence: NewCorrespondence
 
     @property
     def request(self) -> Request:
         """The request as it is stored."""
-        return self.received.request
+        return self.transition.request
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """A request that is stored: its id, where it stands and by when it is due."""
+class AcceptedRequest:
+    """The result for one stored request; ``replayed``: an earlier call has stored it."""
 
     request_id: UUID
     state: str
@@ -81,8 +81,8 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Submitted:
-    """Requests of one call: all are stored, or none."""
+class SubmissionBatch:
+    """The requests of one call, of which all are stored or none."""
 
     context: SubmissionContext
     prepared: Sequence[PreparedRequest]
@@ -100,30 +100,30 @@ class Submitted:
 
 
 class SubmissionWriter:
-    """Writes submissions, those that come at the same time in one transaction."""
+    """Writes concurrent submissions in one transaction."""
 
     def __init__(self, unit_of_work: UnitOfWorkFactory, erasures_per_hour: int) -> None:
         self._unit_of_work = unit_of_work
         self._erasures_per_hour = erasures_per_hour
-        self._group: GroupCommit[Submitted, list[Accepted]] = GroupCommit(
+        self._group: GroupCommit[SubmissionBatch, list[AcceptedRequest]] = GroupCommit(
             self._commit, lambda each: len(each.prepared), attrgetter("key")
         )
 
-    async def store(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[Accepted]:
+    async def store(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[AcceptedRequest]:
         """Stores all of them or none; a replay of the same idempotency key gives the first answer again.
 
         Raises:
             IdempotencyKeyReused: the key came before with another body
         """
-        return await self._group.commit(Submitted(context, prepared))
+        return await self._group.commit(SubmissionBatch(context, prepared))
 
-    async def _commit(self, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
+    async def _commit(self, group: Sequence[SubmissionBatch]) -> list[list[AcceptedRequest] | Exception]:
         async with self._unit_of_work.begin() as tx:
             await tx.plan_once(len(group))
             return await self.write(tx, group)
 
-    async def write(self, tx: UnitOfWork, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
-        """Stores a group with whatever else the unit of work does; gives the answer for each."""
+    async def write(self, tx: UnitOfWork, group: Sequence[SubmissionBatch]) -> list[list[AcceptedRequest] | Exception]:
+        """Stores batches in the caller's unit of work; returns a result or an error for each."""
         replays = await _claim_keys(tx, group)
         fresh = await self._suspended(tx, [each for each in group if each.key not in replays])
         await _insert(tx, fresh)
@@ -132,14 +132,14 @@ class SubmissionWriter:
         return [
             replays[each.key]
             if each.key in replays
-            else [Accepted(r.request_id, r.state, r.due_on) for r in next(stored).requests]
+            else [AcceptedRequest(r.request_id, r.state, r.due_on) for r in next(stored).requests]
             for each in group
         ]
 
-    async def _suspended(self, tx: UnitOfWork, group: Sequence[Submitted]) -> Sequence[Submitted]:
-        """The group, with the erasures of suspended keys paused."""
+    async def _suspended(self, tx: UnitOfWork, group: Sequence[SubmissionBatch]) -> Sequence[SubmissionBatch]:
+        """Returns the batches, with erasures of suspended API keys paused."""
         erasures = [p for each in group for p in each.prepared if p.request.right is Right.ERASURE]
-        keys = await key_suspension.count(tx, (p.request.key_id for p in erasures), self._erasures_per_hour)
+        keys = await key_suspension.count_erasures(tx, (p.request.key_id for p in erasures), self._erasures_per_hour)
         return [replace(each, prepared=[_paused(p, keys) for p in each.prepared]) for each in group] if keys else group
 
 
@@ -151,27 +151,32 @@ def _count(requests: Iterable[Request]) -> None:
 
 
 def _paused(prepared: PreparedRequest, keys: Collection[str]) -> PreparedRequest:
-    received = prepared.received
-    if prepared.request.key_id in keys and key_suspension.begins_an_erasure(received):
-        return replace(prepared, received=key_suspension.pause(received))
+    transition = prepared.transition
+    if prepared.request.key_id in keys and key_suspension.starts_erasure(transition):
+        return replace(prepared, transition=key_suspension.pause(transition))
     return prepared
 
 
-async def _claim_keys(tx: UnitOfWork, group: Sequence[Submitted]) -> dict[_Key | None, list[Accepted] | Exception]:
-    """Takes the idempotency keys of a group; returns the answer for each that was taken before."""
+async def _claim_keys(
+    tx: UnitOfWork, group: Sequence[SubmissionBatch]
+) -> dict[_Key | None, list[AcceptedRequest] | Exception]:
+    """Claims the idempotency keys of a group; returns the first result for each key that was used before."""
     keyed = {key: each for each in group if (key := each.key)}
     if not keyed:
         return {}
     packed = [b"".join(p.request.request_id.bytes for p in each.prepared) for each in keyed.values()]
     hashes = [each.context.body_hash for each in keyed.values()]
-    claimed = await tx.connection.fetch(_CLAIM, *map(list, zip(*keyed, strict=True)), hashes, packed, tx.now)
+    claimed = await tx.connection.fetch(_CLAIM_KEYS, *map(list, zip(*keyed, strict=True)), hashes, packed, tx.now)
     taken = keyed.keys() - {tuple(row) for row in claimed}
     if not taken:
         return {}
-    rows = await tx.connection.fetch(_CLAIMED, *map(list, zip(*taken, strict=True)))
+    rows = await tx.connection.fetch(_READ_KEYS, *map(list, zip(*taken, strict=True)))
     every = [request_id for row in rows for request_id in row[3]]
     query = "SELECT request_id, state, due_on FROM request WHERE request_id = ANY($1)"
-    first = {row[0]: Accepted(row[0], row[1], row[2], replayed=True) for row in await tx.connection.fetch(query, every)}
+    first = {
+        row[0]: AcceptedRequest(row[0], row[1], row[2], replayed=True)
+        for row in await tx.connection.fetch(query, every)
+    }
     reused = "this idempotency key was used before with another body; nothing was stored"
     return {
         (channel, value): [first[request_id] for request_id in request_ids]
@@ -181,8 +186,8 @@ async def _claim_keys(tx: UnitOfWork, group: Sequence[Submitted]) -> dict[_Key |
     }
 
 
-async def _insert(tx: UnitOfWork, submissions: Sequence[Submitted]) -> None:
-    """Stores what was submitted."""
+async def _insert(tx: UnitOfWork, submissions: Sequence[SubmissionBatch]) -> None:
+    """Inserts vault rows, requests, lookups and letters, then publishes the events of each request."""
     context_of = {each.request.request_id: s.context for s in submissions for each in s.prepared}
     if not context_of:
         return
@@ -190,21 +195,21 @@ async def _insert(tx: UnitOfWork, submissions: Sequence[Submitted]) -> None:
     records = [record for each in prepared for record in (each.subject_row, each.correspondence.record)]
     await tx.vault.insert_subjects(tx.connection, records)
     await tx.vault.insert_sealed(tx.connection, [row for each in prepared for row in each.correspondence.sealed])
-    await other_requests.enter_new(tx, [(each.request, each.person) for each in prepared])
+    await other_requests.register_new(tx, [(each.request, each.person) for each in prepared])
     await repository.insert(tx.connection, [each.request for each in prepared])
     stated = [(each.request.request_id, each.correspondence.identities, each.person) for each in prepared]
-    await lookup.enter(tx, stated)
-    await delivery.acknowledge(tx, [(each.request, each.correspondence) for each in prepared])
-    said = [event for each in prepared for event in each.received.published]
-    await other_requests.search_too(tx, said)
-    published = iter(await other_requests.named(tx, said))
-    for after in (each.received for each in prepared):
-        request_id = after.request.request_id
+    await lookup.index_requests(tx, stated)
+    await delivery_queue.queue_acknowledgements(tx, [(each.request, each.correspondence) for each in prepared])
+    events = [event for each in prepared for event in each.transition.published]
+    await other_requests.add_located_identities(tx, events)
+    published = iter(await other_requests.with_other_requests(tx, events))
+    for transition in (each.transition for each in prepared):
+        request_id = transition.request.request_id
         context = context_of[request_id]
         tx.traces[request_id] = context.traceparent
-        for action, detail in after.evidence:
+        for action, detail in transition.evidence:
             traced = {"trace": trace} if (trace := sampled_trace(context.traceparent)) else {}
             tx.log_evidence(request_id, action, {**detail, **traced}, context.caller.actor)
-        for event in islice(published, len(after.published)):
+        for event in islice(published, len(transition.published)):
             tx.publish(event)
-        status.tell(tx, status.of(after.request))
+        status.publish(tx, status.status_of(transition.request))

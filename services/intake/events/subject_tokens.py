@@ -38,22 +38,22 @@ class Token(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
-    """The content of a token: what was stated, when, with whose key."""
+class TokenContent:
+    """The sealed content of a token: the statement, its time, and the caller who posted it."""
 
     token: UUID
     subject_ref: UUID
-    said: SubjectStatement
+    statement: SubjectStatement
     stated_at: datetime
     caller: Caller
 
 
-async def seal(tx: UnitOfWork, caller: Caller, said: SubjectStatement, lasts: timedelta) -> Token:
-    """Seals what was stated; what was proved was proved by now."""
-    dated = tuple(each.model_copy(update={"proved_at": each.proved_at or tx.now}) for each in said.proofs)
-    statement = said.model_copy(update={"proofs": dated}).model_dump_json(exclude_none=True).encode()
+async def seal_statement(tx: UnitOfWork, caller: Caller, posted: SubjectStatement, lasts: timedelta) -> Token:
+    """Seals a statement, and returns its token; proofs without a time get the current one."""
+    dated = tuple(each.model_copy(update={"proved_at": each.proved_at or tx.now}) for each in posted.proofs)
+    content = posted.model_copy(update={"proofs": dated}).model_dump_json(exclude_none=True).encode()
     token, ref = uuid7(), uuid7()
-    row, _ = tx.vault.new_record(ref, statement, (), tx.now)
+    row, _ = tx.vault.new_record(ref, content, (), tx.now)
     await tx.vault.insert_subjects(tx.connection, [row])
     values = (token, ref, caller.key_id, tx.now, tx.now + lasts)
     await tx.connection.execute(
@@ -65,15 +65,15 @@ async def seal(tx: UnitOfWork, caller: Caller, said: SubjectStatement, lasts: ti
 
 
 class Tokens:
-    """The tokens of a batch of events, locked until its unit of work ends."""
+    """Locks the tokens of a batch of events until the unit of work ends."""
 
-    def __init__(self, found: Mapping[UUID, Stated], faults: Mapping[UUID, Exception]) -> None:
+    def __init__(self, found: Mapping[UUID, TokenContent], faults: Mapping[UUID, Exception]) -> None:
         self._found = found
         self._faults = faults
 
     @classmethod
     async def locked(cls, tx: UnitOfWork, tokens: Iterable[UUID], emitter: str) -> "Tokens":
-        """Those of these tokens that the emitter may use, and why not the others."""
+        """Locks the tokens that the emitter may use; remembers the fault of each other one."""
         rows = await tx.connection.fetch(
             "SELECT token, subject_ref, key_id, stated_at, expires_at, used_at FROM subject_token"
             " WHERE token = ANY($1) ORDER BY token FOR UPDATE",
@@ -81,7 +81,7 @@ class Tokens:
         )
         callers = await auth.callers(tx.connection, (row["key_id"] for row in rows), tx.now)
         sealed = await tx.vault.statements(tx.connection, (row["subject_ref"] for row in rows))
-        found, faults = dict[UUID, Stated](), dict[UUID, Exception]()
+        found, faults = dict[UUID, TokenContent](), dict[UUID, Exception]()
         for token, ref, key_id, stated_at, expires_at, used_at in rows:
             caller = callers.get(key_id)
             if caller is None or caller.holder != emitter:
@@ -91,12 +91,12 @@ class Tokens:
             elif expires_at <= tx.now or ref not in sealed:
                 faults[token] = SubjectExpired("post the identities again, and send the event sooner")
             else:
-                said = SubjectStatement.model_validate_json(sealed[ref])
-                found[token] = Stated(token, ref, said, stated_at, caller)
+                statement = SubjectStatement.model_validate_json(sealed[ref])
+                found[token] = TokenContent(token, ref, statement, stated_at, caller)
         return cls(found, faults)
 
-    def __getitem__(self, token: UUID) -> Stated:
-        """Opens the token; raises what is wrong with it."""
+    def __getitem__(self, token: UUID) -> TokenContent:
+        """Returns the content of a token, or raises its fault."""
         if fault := self._faults.get(token):
             raise fault
         if token not in self._found:
@@ -104,7 +104,7 @@ class Tokens:
         return self._found[token]
 
 
-async def used(tx: UnitOfWork, stated: Iterable[Stated]) -> None:
+async def use_up(tx: UnitOfWork, stated: Iterable[TokenContent]) -> None:
     """Uses up tokens whose events were handled, and deletes what they sealed."""
     every = list(stated)
     tokens = [each.token for each in every]

@@ -1,8 +1,8 @@
-"""Moves a request by the delivery of a letter: from then on the subject is notified, until it comes back; pure.
+"""Applies what waits for the delivery of a letter: an answer, a question, an extension, a lift; pure.
 
 In the portal a letter counts as read once it can be read, unless the mail that announces it cannot be delivered
-(``unknown``). By e-mail or post it counts when the next server accepted it, or when it was posted. The end of the
-clock, a question, an extension and the lift of a restriction (Art. 18(3)) wait for that.
+(``announced_effects``). By e-mail or post it counts when the next server accepted it, or when it was posted. The end of
+the clock, a question, an extension and the lift of a restriction (Art. 18(3)) wait for that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ OnDelivery = Mapping[str, JsonValue]
 
 It has more facts of its event. ``there``: the portal has shown it; the letter is the mail that says so.
 """
-SENT_TO: frozenset[str] = frozenset({"email", "post"})
+SENT_CHANNELS: frozenset[str] = frozenset({"email", "post"})
 """The channels whose letters are sent, and not fetched."""
 
 
-def delivered(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
+def on_delivered(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
     """Moves the request when a letter is delivered; drops what no longer applies."""
     published = list[Event]()
     for each in (one for one in letter if "there" not in one):
@@ -39,7 +39,7 @@ def delivered(request: Request, letter: Sequence[OnDelivery], at: datetime) -> T
                 request = replace(request, lift_notified_at=at)
                 published.append(events.LiftDecided.about(request))
             case "question" if request.question and request.question.undelivered and _is_open(request, each):
-                asked = shown(request, at)
+                asked = on_question_read(request, at)
                 request = asked.request
                 published += asked.published
             case "extension" if at < datetime.fromisoformat(str(each["tell_before"])):
@@ -48,7 +48,7 @@ def delivered(request: Request, letter: Sequence[OnDelivery], at: datetime) -> T
     return Transition(request, tuple(published))
 
 
-def returned(request: Request, letter: Sequence[OnDelivery]) -> Transition:
+def on_returned(request: Request, letter: Sequence[OnDelivery]) -> Transition:
     """Moves the request when a delivered letter has come back: the subject does not know what it says."""
     published = list[Event]()
     for each in letter:
@@ -66,7 +66,7 @@ def returned(request: Request, letter: Sequence[OnDelivery]) -> Transition:
     return Transition(request, tuple(published))
 
 
-def shown(request: Request, at: datetime) -> Transition:
+def on_question_read(request: Request, at: datetime) -> Transition:
     """Counts the open question as asked, once, since it can be read from now on.
 
     One about who they are that was overtaken by their proof asks what they mean, and stops no clock.
@@ -87,7 +87,7 @@ def shown(request: Request, at: datetime) -> Transition:
     return Transition(request, (sent,))
 
 
-def undeliverable(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
+def on_undeliverable(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
     """Moves the request when a letter cannot be delivered: an answer counts as given, a restriction stays.
 
     A question of identity may be asked again; one about what they mean stays open, as work waits for it.
@@ -114,7 +114,7 @@ Evidence = Sequence[tuple[str, Mapping[str, JsonValue]]]
 _OF_EXTENSION = ("reason", "due_on", "due_before", "tell_before")
 
 
-def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[Transition, list[OnDelivery]]:
+def defer_until_delivered(transition: Transition, *, readable: bool = True) -> tuple[Transition, list[OnDelivery]]:
     """Splits a transition: what holds now, and the decisions that take effect on delivery of its letter.
 
     A part that is done while the answer is on its way is reported with the answer. In the portal nothing waits. A lift
@@ -122,12 +122,12 @@ def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[T
     so; else a question waits until they open their request.
     """
     if not readable:
-        transition = _unasked(transition)
+        transition = _with_unsent_question(transition)
     request = transition.request
     if request.channel == "portal" and transition.letters:
         there = filter(None, (_on_delivery(event, transition.evidence) for event in transition.published))
         return transition, [{**each, "there": True} for each in there]
-    if request.channel not in SENT_TO or request.tenant:
+    if request.channel not in SENT_CHANNELS or request.tenant:
         return transition, []
     if not transition.letters:
         said = (event for event in transition.published if not isinstance(event, events.PartAnswered))
@@ -137,25 +137,27 @@ def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[T
         if isinstance(event, events.RequestClosed):
             request = replace(request, responded_at=None)
         if isinstance(event, events.RequestExtended):
-            request = replace(request, due_on=date.fromisoformat(str(_extended(transition.evidence)["due_before"])))
+            request = replace(
+                request, due_on=date.fromisoformat(str(_extension_evidence(transition.evidence)["due_before"]))
+            )
         if decision := _on_delivery(event, transition.evidence):
             deferred.append(decision)
         elif not (isinstance(event, events.PartAnswered) and request.awaits_delivery):
             published.append(event)
     evidence = tuple((action, _until_informed(detail, deferred)) for action, detail in transition.evidence)
     later = replace(transition, request=request, published=tuple(published), evidence=evidence)
-    return (_unasked(later) if any(each["what"] == "question" for each in deferred) else later), deferred
+    return (_with_unsent_question(later) if any(each["what"] == "question" for each in deferred) else later), deferred
 
 
-def unknown(letter: Sequence[OnDelivery]) -> list[OnDelivery]:
-    """Notes the decision of a mail that did not arrive; a later delivery settles it."""
+def announced_effects(letter: Sequence[OnDelivery]) -> list[OnDelivery]:
+    """Returns the effects that wait again, since the mail that announced the letter in the portal did not arrive."""
     return without_lift(
         [{name: value for name, value in each.items() if name != "there"} for each in letter if "there" in each]
     )
 
 
 def without_lift(letter: Sequence[OnDelivery]) -> list[OnDelivery]:
-    """Returns what a letter tells without the lift, which systems were asked for: sent again it asks them no more."""
+    """Returns the effects without a lift, which the systems have already been asked for."""
     return [each for each in letter if each["what"] != "lift"]
 
 
@@ -169,14 +171,14 @@ def _on_delivery(event: Event, evidence: Evidence) -> OnDelivery | None:
             known = event.model_dump(mode="json", include={"question_id", "question", "condition_recorded"})
             return {"what": "question", **known}
         case events.RequestExtended():
-            said = _extended(evidence)
+            said = _extension_evidence(evidence)
             return {"what": "extension", **{name: said[name] for name in _OF_EXTENSION}}
         case _:
             return None
 
 
-def _unasked(transition: Transition) -> Transition:
-    """The transition with its question open, and not asked yet."""
+def _with_unsent_question(transition: Transition) -> Transition:
+    """Returns the transition with its question open, but not counted as asked."""
     request = transition.request
     if request.question is None:
         return transition
@@ -185,10 +187,10 @@ def _unasked(transition: Transition) -> Transition:
     return replace(transition, request=unread, published=published)
 
 
-def _extended(evidence: Evidence) -> Mapping[str, JsonValue]:
+def _extension_evidence(evidence: Evidence) -> Mapping[str, JsonValue]:
     return next(detail for action, detail in evidence if action == "extension.approved")
 
 
 def _until_informed(detail: Mapping[str, JsonValue], deferred: Sequence[OnDelivery]) -> Mapping[str, JsonValue]:
-    """Returns what is on record, without an instant that has not come yet."""
+    """Returns evidence without the time of a notification that is still on its way."""
     return {name: value for name, value in detail.items() if not (deferred and name == "informed_at")}

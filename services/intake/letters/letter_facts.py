@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from services.intake.core.instants import retention
 from services.intake.request import deferrals
 from services.intake.request.disclosed import Disclosed
-from services.intake.request.letter_kinds import TO_OTHERS, LetterKind
+from services.intake.request.letter_kinds import TO_ORGANISATIONS, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from services.intake.settings import IntakeSettings
 from services.portal.settings import PortalSettings
@@ -23,8 +23,8 @@ from shared.domain.wording import read_languages
 from shared.runtime.settings import PolicySettings
 
 
-class Letters:
-    """The facts of letters, by the policy, and words for what people are asked and shown."""
+class LetterFacts:
+    """Computes the facts that letters state by the policy, and words them for questions and pages."""
 
     def __init__(self, policy: Policy | None = None) -> None:
         self._settings = IntakeSettings()
@@ -37,7 +37,7 @@ class Letters:
 
     def reader(self, request: StoredRequest, kind: LetterKind | None = None) -> Reader:
         """Returns the reader of a request's letters, or of those of a kind."""
-        outside = kind in TO_OTHERS
+        outside = kind in TO_ORGANISATIONS
         language = self._languages.customers if outside else request.language
         return Reader(language, request.zones[-1], request.country, bool(request.tenant), outside)
 
@@ -46,7 +46,7 @@ class Letters:
         return self._wordings.of(reader.language, reader.zone).text(fact)
 
     def remains(self, request: StoredRequest, now: datetime, disclosed: Disclosed | None = None) -> Sentences:
-        """Returns what we keep: the record of the request; after an erasure, backups, the suppression list and the key.
+        """Says what we keep: the record of the request; after an erasure, backups, the suppression list and the key.
 
         ``disclosed``: what was disclosed of the request, if that is known already.
         """
@@ -61,7 +61,7 @@ class Letters:
         emptied = any(each.reduced for each in known.extents.values())
         if not emptied and not deferrals.rows_changed(request.tasks):
             return (*listed, record)
-        forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
+        forgotten = request.forgets_its_subject and not any(map(deferrals.is_retained, request.tasks or ()))
         unreadable = (say("letter.unreadable", months=self._kept_months),) if forgotten else ()
         cached = self._backups_cached
         if cached is None or cached[0] != now:  # it is the same instant for a batch
