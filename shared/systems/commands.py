@@ -67,7 +67,7 @@ def check(
 
 @downstreams.command()
 def prepare(file: Path, *, as_json: AsJson = False) -> None:
-    """Prints the statements that the owner of each SQL store runs once: our table and its grants.
+    """Prints the statements that the owner of each SQL store runs once: the schema `dsr_platform` and its grants.
 
     The role is the one in the store's connection string. Nothing is run.
     """
@@ -162,6 +162,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"{name}  ({system['adapter'] or '?'})  {_line(system)}")
         if system["not_set"]:
             lines.append(f"  checked by the file alone: {', '.join(system['not_set'])} not set")
+        lines += [f"  {remark}" for remark in _remarks(system)]
         lines += _table(system.get("tried", ()))
         lines.extend(f"  {Fault(**fault)}" for fault in (*system["faults"], *system["by_person"]))
     if "emitters" in found:
@@ -181,17 +182,17 @@ def _table(tried: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 _LABELS: Mapping[str, str] = {
-    "by_hand": "by hand",
+    "by_hand": "done by hand",
     "unrestricted": "restricted by hand, since it shows no restriction",
     "uncorrected": "corrected by hand, since it declares no rectifies",
     "tenants": "separates",
-    "people_not_counted": "max_people cannot count, since no person is declared",
+    "people_not_counted": "max_people counts no one there, since no person is declared",
     "never_shown": "never shown, since no party is declared",
-    "texts_not_searched": "free text is not searched, a person looks",
-    "unexplained": "shown without a word of what it is, for want of explain",
-    "not_yielded": "not followed, since yields lacks it",
-    "claims_accounts": "its accounts are only claims, and rows that name others are left to a person",
-    "unconfirmed_accounts": "a person decides whose it is unless the account is proved",
+    "texts_not_searched": "free text is not searched, an officer looks",
+    "unexplained": "shown in a copy without its meaning, since it declares no explain",
+    "not_yielded": "not followed to other tables and systems, since yields lacks it",
+    "claims_accounts": "an account found by an address is a claim: its rows that name others go to an officer",
+    "unconfirmed_accounts": "an officer decides whose a row is, unless the account is proved",
     "no_account_source": "no system yields an account_id of its namespace (accounts)",
     "not_compared": "not compared with the suppression list",
     "asks_before_marketing": "asks before it sends marketing",
@@ -204,14 +205,13 @@ def _line(system: Mapping[str, Any]) -> str:
         return "not enabled"
     if "needs" not in system:
         return "cannot be used"
-    parts = [f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"]
-    parts += [f"{words}: {', '.join(system[key])}" for key, words in _LABELS.items() if key in system]
-    return "; ".join(parts) + _proof_text(system.get("unknown_categories"))
+    return f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"
 
 
-def _proof_text(unknown: Sequence[str] | None) -> str:
-    """Says which proof a system needs without declared categories."""
-    if unknown is None:
-        return ""
-    missing = f"{', '.join(unknown)} in no category of the policy" if unknown else "no categories declared"
-    return f"; {missing}: needs the strictest proof"
+def _remarks(system: Mapping[str, Any]) -> list[str]:
+    """Returns what to know of a system that can be used, a line each."""
+    remarks = [f"{words}: {', '.join(system[key])}" for key, words in _LABELS.items() if key in system]
+    if (unknown := system.get("unknown_categories")) is not None:
+        missing = f"no category of the policy names {', '.join(unknown)}" if unknown else "no categories are declared"
+        remarks.append(f"{missing}, so the strictest proof is needed")
+    return remarks

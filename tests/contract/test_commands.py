@@ -202,7 +202,7 @@ def test_check_names_fields_never_shown_and_unsearched_texts(tmp_path: Path, mon
     file.write_text('[store]\nadapter = "sql"\ndsn_env = "DSR_STORE_DSN"\ndataset = "chats.toml"\nneeds = ["email"]\n')
     done = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only", "--text"])
     assert "never shown, since no party is declared: chat.peer" in done.stdout
-    assert "free text is not searched, a person looks: chat.said" in done.stdout
+    assert "free text is not searched, an officer looks: chat.said" in done.stdout
 
 
 def test_a_check_names_whose_marketing_no_night_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

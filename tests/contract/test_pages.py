@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import tomllib
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def is_there(page: Path, link: str) -> bool:
 def test_a_link_leads_somewhere(page: str) -> None:
     links = re.findall(r"\]\((?!\w+:)([^)\s]+)\)", TEXTS[page])
     assert [link for link in links if not is_there(ROOT / page, link)] == []
+
+
+def test_the_words_for_a_category_are_those_of_the_policy() -> None:
+    known = tomllib.loads((ROOT / "shared" / "policy" / "identity.toml").read_text(encoding="utf-8"))["categories"]
+    rows = dict(re.findall(r"^\| (\w+) \| (`.+`) \|$", TEXTS["docs/plug-in/sql.md"], re.MULTILINE))
+    assert {kind: {*re.findall(r"`(\w+)`", rows[kind])} for kind in known} == {k: {*w} for k, w in known.items()}
 
 
 def test_the_runbook_of_an_alert_is_there() -> None:
