@@ -22,8 +22,7 @@ def configure() -> None:
     for operation in (Operation.ESCALATE, Operation.FLAG):
         service.add_worker(operation, concludes=partial(notifications.record, service.fulfilments))
     poll = partial(timers.run, policy=policy, settings=settings, fulfilments=service.fulfilments)
-    service.add_loops(poll)
-    service.add_loops(partial(statistics.run, policy=policy))  # the SLA metrics
+    service.add_loops(poll, partial(statistics.run, policy=policy))  # the timers, the SLA metrics
     service.add_loops(partial(assignments.run, settings=settings))  # the number register
 
 
