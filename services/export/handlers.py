@@ -43,7 +43,7 @@ async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
 
 async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
     """Ends the collection of a closed request, and drops its pieces."""
-    over = [event for event in events if not event.goes_on]
+    over = [event for event in events if not event.has_outstanding]
     await due.drop(tx, [event.request_id for event in over])
     await fulfilment.cancel(tx, [event.request_id for event in over])
     for kind in ("records", "upload"):

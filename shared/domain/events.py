@@ -437,7 +437,7 @@ class RequestClosed(Event, topic=Topic.REQUESTS):
     """The subject has their answer; the clock stopped at ``responded_at``.
 
     ``resumable``: it was closed without a reply, and the subject may resume it at any time. ``outstanding``: systems
-    whose part of the answer is still owed, by the same due date. ``goes_on``: the missing work continues.
+    whose part of the answer is still owed, by the same due date. ``has_outstanding``: the missing work continues.
     """
 
     type: Literal["dsr.request.closed.v1"] = "dsr.request.closed.v1"
@@ -446,7 +446,7 @@ class RequestClosed(Event, topic=Topic.REQUESTS):
     responded_at: AwareDatetime
     resumable: bool = False
     outstanding: tuple[Word, ...] = ()
-    goes_on: bool = False
+    has_outstanding: bool = False
 
 
 class PartAnswered(Event, topic=Topic.REQUESTS):

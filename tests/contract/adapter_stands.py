@@ -16,7 +16,7 @@ from shared.domain.clock import Clock
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.systems.conformance import checks as conformance
-from shared.systems.conformance.checks import TestPerson
+from shared.systems.conformance.checks import SamplePerson
 from shared.systems.contract import Checkpoint, Result, Task
 from shared.systems.downstream import Downstream
 from shared.systems.http.adapter import HttpAdapter
@@ -227,13 +227,13 @@ class OnStand:
         adapter: Any = self.stand.adapter
         return Downstream(self.name, frozenset({IdentityType.EMAIL}), adapter=adapter)
 
-    async def put(self, person: TestPerson, rows: int) -> int | None:
+    async def put(self, person: SamplePerson, rows: int) -> int | None:
         return self.stand.put(person.email, rows)
 
-    async def share(self, _person: TestPerson, _other: TestPerson) -> bool:
+    async def share(self, _person: SamplePerson, _other: SamplePerson) -> bool:
         return False
 
-    async def held(self, person: TestPerson) -> int | None:
+    async def held(self, person: SamplePerson) -> int | None:
         return self.stand.holds(person.email)
 
     def about(self, task: Task) -> None:

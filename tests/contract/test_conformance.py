@@ -23,8 +23,8 @@ from shared.systems.conformance.checks import (
     PREFIX,
     CheckContext,
     CheckResult,
-    TestPeople,
-    TestPerson,
+    SamplePeople,
+    SamplePerson,
     Verdict,
     run,
     status,
@@ -56,15 +56,15 @@ class Toy:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def put(self, person: TestPerson, rows: int) -> int | None:
+    async def put(self, person: SamplePerson, rows: int) -> int | None:
         self.rows += [{"email": person.email, "name": person.name, "flag": False, "note": None} for _ in range(rows)]
         return rows
 
-    async def share(self, person: TestPerson, other: TestPerson) -> bool:
+    async def share(self, person: SamplePerson, other: SamplePerson) -> bool:
         self.rows += [{"email": person.email, "with": other.email, "words": "Hello", "flag": False} for _ in range(2)]
         return True
 
-    async def held(self, _: TestPerson) -> int | None:
+    async def held(self, _: SamplePerson) -> int | None:
         return None  # as of a live system: what it answers must do
 
     def about(self, task: Task) -> None:
@@ -223,7 +223,7 @@ def test_the_status_is_that_of_the_worst_word() -> None:
 
 
 def test_invented_people_are_no_two_alike_and_all_bear_the_prefix() -> None:
-    people = TestPeople()
+    people = SamplePeople()
     person = people.another()
     everybody = [person, *people.neighbours(person), people.another()]
     assert len({each.email for each in everybody}) == len({each.key for each in everybody}) == 6
@@ -235,7 +235,7 @@ async def test_a_command_is_given_the_person_and_tells_how_many_rows_it_made(tmp
     given = tmp_path / "given"
     code = f"import sys; open({str(given)!r}, 'w').write(sys.stdin.read()); print(3)"
     way = SeedMethod(command=(sys.executable, "-c", code))
-    assert await Seeder("toy", way, {}).run(TestPeople().another().values) == 3
+    assert await Seeder("toy", way, {}).run(SamplePeople().another().values) == 3
     assert PREFIX in given.read_text()
     with pytest.raises(SeedFailed, match="ended with status 1"):
         await Seeder("toy", SeedMethod(command=(sys.executable, "-c", "raise SystemExit(1)")), {}).run({})

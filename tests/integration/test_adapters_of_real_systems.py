@@ -15,7 +15,7 @@ from deploy.local import postgres_databases as databases
 from deploy.local.roundup import Roundup
 from deploy.local.tryton import Tryton
 from shared.domain.operations import Change
-from shared.systems.conformance.checks import CHECKS, CheckContext, TestPeople, Verdict, run
+from shared.systems.conformance.checks import CHECKS, CheckContext, SamplePeople, Verdict, run
 from tests.contract.adapter_stands import Erasable, OnStand, Plain, Stand
 from tests.contract.test_adapters import ON_STANDS
 from tests.fixtures import groups
@@ -160,7 +160,7 @@ async def test_real_system_conforms(request: pytest.FixtureRequest, stand: Stand
     name = request.node.callspec.params["server"]
     trial = CheckContext(
         OnStand(stand, name),
-        TestPeople(domain=stand.address("@example.com")[1:]),
+        SamplePeople(domain=stand.address("@example.com")[1:]),
         change=CORRECTED[name],
         row_by_row=name == "sql",
     )

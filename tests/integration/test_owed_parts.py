@@ -295,7 +295,7 @@ async def test_a_partial_package_leaves_out_what_is_not_shown_to_be_the_subjects
 
 async def test_what_failed_may_be_tried_again_after_the_partial_answer(open_harness: OpenHarness) -> None:
     harness, cdr, event = await copying(open_harness, Refused("the table is gone"))
-    closed = a(RequestClosed, about=event, outcome=PARTLY, outstanding=("cdr",), goes_on=True)
+    closed = a(RequestClosed, about=event, outcome=PARTLY, outstanding=("cdr",), has_outstanding=True)
     async with harness.unit_of_work.begin() as tx:
         await export.answer(harness.fulfilments, [a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
         await export.close([closed], tx)
@@ -330,7 +330,7 @@ async def test_key_lives_while_an_erasure_is_outstanding(open_harness: OpenHarne
         await harness.worker(system).work()
     async with harness.unit_of_work.begin() as tx:
         await reports.publish_answered([a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
-        await erasure.shred_key([a(RequestClosed, about=event, outcome=PARTLY, goes_on=True)], tx)
+        await erasure.shred_key([a(RequestClosed, about=event, outcome=PARTLY, has_outstanding=True)], tx)
     [answer] = await said(harness)
     assert {task["system"]: task["changed"] for task in answer["tasks"]} == {"crm": 2, "cdr": 0}
     assert "key.kept" in await harness.actions(event.request_id)

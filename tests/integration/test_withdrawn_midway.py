@@ -26,7 +26,7 @@ RENAMED = [("name", None, "Ada Feldspat")]
 
 @pytest.fixture(autouse=True)
 def _asks_before_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stepwise, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(stepwise, "WITHDRAWAL_CHECK_SECONDS", 0.0)
 
 
 def outcomes(results: Sequence[Result]) -> list[TaskOutcome | None]:

@@ -134,7 +134,7 @@ _DRAMA = "+4420794600"
 
 
 @dataclass(frozen=True, slots=True)
-class TestPerson:
+class SamplePerson:
     """An invented person: one value of each type of identity, and a name that all of them share."""
 
     key: str
@@ -162,26 +162,26 @@ class TestPerson:
 
 
 @dataclass
-class TestPeople:
+class SamplePeople:
     """Creates different invented people of one run."""
 
     run: str = field(default_factory=lambda: secrets.token_hex(4))
     domain: str = "example.com"
-    made: list[TestPerson] = field(default_factory=list)
+    made: list[SamplePerson] = field(default_factory=list)
 
     @property
     def prefix(self) -> str:
         """The prefix of this run."""
         return f"{PREFIX}{self.run}-"
 
-    def another(self) -> TestPerson:
+    def another(self) -> SamplePerson:
         """Creates a person."""
         number = len(self.made)
         key = f"{self.prefix}{number}"
-        self.made.append(TestPerson(key, f"{key}@{self.domain}", f"{_DRAMA}{number % 100:02d}"))
+        self.made.append(SamplePerson(key, f"{key}@{self.domain}", f"{_DRAMA}{number % 100:02d}"))
         return self.made[-1]
 
-    def neighbours(self, person: TestPerson) -> list[TestPerson]:
+    def neighbours(self, person: SamplePerson) -> list[SamplePerson]:
         """Creates people of the same name whose addresses contain the person's, or match it as a pattern."""
         local, _, domain = person.email.partition("@")
         alike = (
@@ -207,13 +207,13 @@ class SystemUnderTest(Protocol):
     def downstream(self) -> Downstream:
         """The declared system."""
 
-    async def put(self, person: TestPerson, rows: int) -> int | None:
+    async def put(self, person: SamplePerson, rows: int) -> int | None:
         """Creates about so many rows of the person; returns their number, if known."""
 
-    async def share(self, person: TestPerson, other: TestPerson) -> bool:
+    async def share(self, person: SamplePerson, other: SamplePerson) -> bool:
         """Creates rows of both people; False: the system has none, or none is declared."""
 
-    async def held(self, person: TestPerson) -> int | None:
+    async def held(self, person: SamplePerson) -> int | None:
         """Counts their rows without the adapter; None: unknown."""
 
     def about(self, task: Task) -> None:
@@ -278,7 +278,7 @@ class CheckContext:
     """
 
     examined: SystemUnderTest
-    people: TestPeople = field(default_factory=TestPeople)
+    people: SamplePeople = field(default_factory=SamplePeople)
     rows: int = 4
     change: Change | None = None
     row_by_row: bool = True
@@ -293,12 +293,12 @@ class CheckContext:
         """Whether it can do all of these."""
         return all(map(self.system.can, operations))
 
-    async def seeded(self, person: TestPerson | None = None) -> tuple[TestPerson, int | None]:
+    async def seeded(self, person: SamplePerson | None = None) -> tuple[SamplePerson, int | None]:
         """Creates a person with rows; returns both."""
         person = person or self.people.another()
         return person, await self.examined.put(person, self.rows)
 
-    def task(self, operation: Operation, person: TestPerson, *changes: Change) -> Task:
+    def task(self, operation: Operation, person: SamplePerson, *changes: Change) -> Task:
         """Returns a task about a person."""
         task = Task(
             task_id=uuid4(),
@@ -320,7 +320,7 @@ class CheckContext:
         """Returns a caller without progress."""
         return TaskRunner(self.examined, self.patience)
 
-    async def ask(self, operation: Operation, person: TestPerson, *changes: Change) -> Result:
+    async def ask(self, operation: Operation, person: SamplePerson, *changes: Change) -> Result:
         """Works a task about a person."""
         return (await self.engine().run([self.task(operation, person, *changes)]))[0]
 
@@ -332,7 +332,7 @@ COUNTING_OPERATIONS = (Operation.LOCATE, Operation.EXPORT)
 _FOUND = {Operation.LOCATE: TaskOutcome.LOCATED, Operation.EXPORT: TaskOutcome.EXPORTED}
 
 
-async def count_shown(trial: CheckContext, person: TestPerson) -> int | None:
+async def count_shown(trial: CheckContext, person: SamplePerson) -> int | None:
     """Counts the records shown of a person; None: it cannot show any."""
     for operation in COUNTING_OPERATIONS:
         if trial.can(operation):
@@ -341,19 +341,19 @@ async def count_shown(trial: CheckContext, person: TestPerson) -> int | None:
     return None
 
 
-async def still_has_rows(trial: CheckContext, person: TestPerson, rows: int | None) -> bool:
+async def still_has_rows(trial: CheckContext, person: SamplePerson, rows: int | None) -> bool:
     """Whether no row of a person was deleted, as far as known; a history may have grown."""
     now = await trial.examined.held(person)
     return now is None or rows is None or now >= rows
 
 
-async def records(trial: CheckContext, person: TestPerson) -> list[CopiedRecord]:
+async def records(trial: CheckContext, person: SamplePerson) -> list[CopiedRecord]:
     """Returns a copy of all records of a person."""
     receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED, TaskOutcome.NO_MATCH)
     return list(receipt.records)
 
 
-async def shown(trial: CheckContext, person: TestPerson) -> object:
+async def shown(trial: CheckContext, person: SamplePerson) -> object:
     """Returns all that can be seen of a person without a change."""
     if trial.can(Operation.EXPORT):
         return sorted(repr((each.category, each.source, dict(each.data))) for each in await records(trial, person))
@@ -392,7 +392,7 @@ async def leaves_shared_rows(trial: CheckContext) -> CheckResult:
     return PASSED
 
 
-def _other_people_fields(rows: Sequence[CopiedRecord], person: TestPerson) -> Iterator[tuple[str, str, str]]:
+def _other_people_fields(rows: Sequence[CopiedRecord], person: SamplePerson) -> Iterator[tuple[str, str, str]]:
     """Returns rows without the fields that name the person."""
     own_values = set(person.values.values())
     for row in rows:

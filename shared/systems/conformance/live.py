@@ -21,7 +21,7 @@ from shared.systems.conformance.checks import (
     CheckContext,
     CheckResult,
     CheckResults,
-    TestPerson,
+    SamplePerson,
     Verdict,
     run,
 )
@@ -130,19 +130,19 @@ class LiveSystem:
     seeding: Seeder | None = None
     sharing: Seeder | None = None
 
-    async def put(self, person: TestPerson, rows: int) -> int | None:
+    async def put(self, person: SamplePerson, rows: int) -> int | None:
         """Seeds the system; the file decides how many rows, so the number wanted is ignored."""
         del rows
         return await self.seeding.run(person.values) if self.seeding else None
 
-    async def share(self, person: TestPerson, other: TestPerson) -> bool:
+    async def share(self, person: SamplePerson, other: SamplePerson) -> bool:
         """Fills it with what both are in, if the file says how."""
         if self.sharing is None:
             return False
         await self.sharing.run(person.values | {f"other_{name}": value for name, value in other.values.items()})
         return True
 
-    async def held(self, person: TestPerson) -> int | None:
+    async def held(self, person: SamplePerson) -> int | None:
         """Returns None: only the system's answers are known."""
         del person
         return None  # unknown
