@@ -92,6 +92,7 @@ CREATE TABLE approval (
 );
 CREATE UNIQUE INDEX approval_open ON approval (kind, subject, action, target) WHERE state = 'proposed';
 CREATE INDEX approval_request ON approval (request_id);
+CREATE INDEX approval_releases ON approval (about) WHERE action = 'release-package';
 
 -- An extension that two people have agreed on; once: a further extension is none (REQ-T5).
 CREATE TABLE extension (

@@ -64,7 +64,7 @@ class ReleaseRow(NamedTuple):
 
 
 class ReleaseFault(StrEnum):
-    """Reasons why a row is not shown to be the subject's."""
+    """Reasons why a package is withheld; all but the last: a row is not shown to be the subject's."""
 
     UNTRACED = "untraced"
     ANOTHER_TENANT = "another_tenant"
@@ -73,6 +73,7 @@ class ReleaseFault(StrEnum):
     NOT_AT_THAT_TIME = "not_at_that_time"
     ANOTHER_HOLDER = "another_holder"
     NOT_PROVED = "not_proved"
+    POLICY_UNSIGNED = "policy_unsigned"
 
     @property
     def sentence(self) -> str:
@@ -88,6 +89,8 @@ _SENTENCES: Mapping[ReleaseFault, str] = {
     ReleaseFault.NOT_AT_THAT_TIME: "a row is of a time at which nothing shows that its number was the subject's",
     ReleaseFault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as another person's",
     ReleaseFault.NOT_PROVED: "a row is of a kind for which the subject is not proved well enough to be who asks",
+    ReleaseFault.POLICY_UNSIGNED: "the DPO has not signed what the copy tells of categories, recipients and identity;"
+    " two people look at this package, which releases all of this version of the policy",
 }
 
 

@@ -343,6 +343,24 @@ async def test_two_people_release_a_package_for_the_reason_they_saw(intake: Inta
     assert (await downloaded(intake.channel, path)).status_code == 409
 
 
+async def test_first_package_of_an_unsigned_policy_waits_for_two_people(intake: Intake) -> None:
+    unsigned = intake.unit_of_work.policy.with_other(sign_offs={})
+    object.__setattr__(intake.unit_of_work, "policy", unsigned)  # the policy of a service never changes while it runs
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    first, second = [await answered(intake, [Match(PHONE, NUMBER, MAY)]) for _ in range(2)]
+    for path in (first, second):
+        assert (await downloaded(intake.channel, path)).status_code == 409
+        assert (await intake.view(path))["package_withheld"] == ReleaseFault.POLICY_UNSIGNED.sentence
+    for client, status in ((intake.officer, 202), (intake.colleague, 200)):
+        assert (await downloaded(client, first, "inspection")).status_code == 200
+        assert (await client.post(f"{first}/actions/release-package")).status_code == status
+    assert [(await downloaded(intake.channel, path)).status_code for path in (first, second)] == [200, 200]
+    changed = unsigned.with_other(systems={})
+    object.__setattr__(intake.unit_of_work, "policy", changed)
+    assert (await downloaded(intake.channel, second)).status_code == 409, "another version of the policy"
+    assert (await intake.officer.get("/v1/incidents")).json()["data"] == [], "no data of another person were handed out"
+
+
 async def test_rebuilt_package_replaces_the_withheld_one(intake: Intake) -> None:
     path = await withheld(intake)
     assert (await intake.officer.post(f"{path}/actions/renew-package")).status_code == 200

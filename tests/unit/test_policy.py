@@ -18,6 +18,7 @@ from shared.domain.errors import GroundUnknown, Misconfigured
 from shared.domain.operations import Operation
 from shared.domain.policy import (
     SHIPPED,
+    PartSignOff,
     Policy,
     RetentionConflict,
     SignOff,
@@ -63,6 +64,26 @@ def test_demonstrations_policy_has_a_fictitious_signature_and_says_so() -> None:
     assert all(rule.signed(TODAY) for rule in policy.rules.values())
     assert all(rule.sign_off.fictitious for rule in policy.rules.values() if rule.sign_off)
     assert any("fictitious" in said for said in open_points(policy, TODAY))
+
+
+def test_signature_of_a_part_holds_for_the_version_that_was_signed() -> None:
+    policy = read_policy()
+    assert policy.unsigned_parts(TODAY) == ["categories", "parties", "redaction", "identity", "suppression"]
+    assert signed_policy().unsigned_parts(TODAY) == []
+    signed = {
+        part: PartSignOff(by="DPO", on=date(2026, 1, 1), expires=parse_period("P1Y"), version=version)
+        for part, version in policy.part_versions.items()
+    }
+    by = policy.with_other(sign_offs=signed)
+    assert by.unsigned_parts(TODAY) == []
+    assert by.unsigned_parts(date(2027, 1, 2)) == by.unsigned_parts(date(2025, 12, 31)) == list(signed), "out of term"
+    assert by.with_other(purposes={}).unsigned_parts(TODAY) == ["categories"]
+    assert by.with_other(other_files={**policy.other_files, "identity.toml": {}}).unsigned_parts(TODAY) == ["identity"]
+    assert by.with_other(rules={}).unsigned_parts(TODAY) == [], "rules are signed one by one"
+    changed = by.with_other(officer=policy.officer.model_copy(update={"name": "Privacy Team"}))
+    [said] = [each for each in open_points(changed, TODAY) if each.startswith("parties.toml")]
+    assert f"is of {policy.part_versions['parties']}" in said
+    assert f'version = "{changed.part_versions["parties"]}"' in said
 
 
 def test_future_or_ended_sign_off_is_reported() -> None:

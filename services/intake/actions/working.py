@@ -151,7 +151,9 @@ ACTIONS: Final[Sequence[Action]] = (
         _release_package,
         _is_withheld,
         second=always_two,
-        about=lambda context, _: releases.withheld_for(context.request.package_id, context.request.package_fault),
+        about=lambda context, _: releases.withheld_for(
+            context.tx.policy, context.request.package_id, context.request.package_fault
+        ),
         reads=_inspections,
         proposed="package.release_confirmed",
         final=True,

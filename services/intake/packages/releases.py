@@ -23,6 +23,7 @@ from services.intake.settings import IntakeSettings
 from services.intake.store import repository
 from shared.app.service import Running
 from shared.domain.errors import Shredded
+from shared.domain.policy import Policy
 from shared.domain.proofs import proof_policy
 from shared.domain.release import ReleaseFault
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -57,8 +58,7 @@ SELECT detail::jsonb ->> 'holder', max(at) FROM evidence.entry
 WHERE request_id = $1 AND action = 'package.viewed' AND detail::jsonb @> $2 GROUP BY 1 ORDER BY 2
 """
 _BY_TWO = """
-SELECT true FROM approval
-WHERE request_id = $1 AND action = 'release-package' AND about = $2 AND state = 'approved' LIMIT 1
+SELECT true FROM approval WHERE action = 'release-package' AND about = $1 AND state = 'approved' LIMIT 1
 """
 # One person has said that a proof was wrong; a second has not approved it.
 _DOUBTED = """
@@ -100,7 +100,9 @@ async def check(tx: UnitOfWork, released: PackageRow) -> ReleaseFault | None:
         async with allow_long_idle(tx.connection):
             fault = await fault_of_package(tx.connection, tx.vault, proofs, *package)
     fits_as = None if fault else now
-    if fault and await tx.connection.fetchval(_BY_TWO, released.request_id, withheld_for(released.package_id, fault)):
+    if not fault and tx.policy.unsigned_parts(tx.policy.today(tx.now)):
+        fault = ReleaseFault.POLICY_UNSIGNED
+    if fault and await tx.connection.fetchval(_BY_TWO, withheld_for(tx.policy, released.package_id, fault)):
         fault = None
     doubted = not fault and await tx.connection.fetchval(_DOUBTED, released.request_id)
     fault = ReleaseFault.NOT_PROVED if doubted else fault
@@ -113,15 +115,15 @@ async def check(tx: UnitOfWork, released: PackageRow) -> ReleaseFault | None:
     if fault:
         withheld = ("request %s: its package is withheld: %s", released.request_id, fault)
         tx.after_commit(partial(log.warning, *withheld))
-        if released.downloads and not doubted:
+        if released.downloads and not doubted and fault is not ReleaseFault.POLICY_UNSIGNED:
             await incidents.open_one(tx, released.request_id, released.package_id, fault, released.downloads)
     await _store_check(tx, released, fault, fits_as)
     return fault
 
 
-def withheld_for(package_id: UUID | None, fault: str | None) -> str:
-    """Names a package and why it is withheld: another one voids an approval."""
-    return f"{package_id} {fault}"
+def withheld_for(policy: Policy, package_id: UUID | None, fault: str | None) -> str:
+    """Names what an approval releases: a package for a reason, or all packages by an unsigned policy."""
+    return f"{policy.version if fault == ReleaseFault.POLICY_UNSIGNED else package_id} {fault}"
 
 
 def log_inspection(tx: UnitOfWork, released: PackageRow, caller: Caller, size: int) -> None:

@@ -9,7 +9,16 @@ from shared.domain.policy.parties import Authority, Contact, Controller, Officer
 from shared.domain.policy.periods import Period, Release, first_kept, parse_period, release
 from shared.domain.policy.policy import Policy, RetentionConflict, Withdrawal, withdrawal
 from shared.domain.policy.reading import OVERLAY, SHIPPED, read_policy, says_as_shipped
-from shared.domain.policy.rules import AtCeiling, Ceiling, NoticeRow, Rule, SignOff, WhereUnknown, not_signed
+from shared.domain.policy.rules import (
+    AtCeiling,
+    Ceiling,
+    NoticeRow,
+    PartSignOff,
+    Rule,
+    SignOff,
+    WhereUnknown,
+    not_signed,
+)
 
 __all__ = [
     "OVERLAY",
@@ -25,6 +34,7 @@ __all__ = [
     "Officer",
     "OnErasure",
     "Other",
+    "PartSignOff",
     "Party",
     "Period",
     "Policy",

@@ -14,7 +14,8 @@ SOON: Final = timedelta(days=60)
 
 def open_points(policy: Policy, today: date) -> list[str]:
     """Returns what a person has yet to do: sign rules, renew sign-offs, decide conflicts, declare what is missing."""
-    return [*_of_sign_offs(policy, today), *map(str, policy.conflicts()), *_of_categories(policy)]
+    signatures = [*_of_sign_offs(policy, today), *_of_parts(policy, today)]
+    return [*signatures, *map(str, policy.conflicts()), *_of_categories(policy)]
 
 
 def _of_sign_offs(policy: Policy, today: date) -> Iterator[str]:
@@ -23,7 +24,7 @@ def _of_sign_offs(policy: Policy, today: date) -> Iterator[str]:
         "rules": " from now on; what it has kept stays until its day, and then two people decide whether it is deleted",
         "ceilings": "",
     }
-    fictitious = 0
+    fictitious = sum(by.fictitious for by in policy.sign_offs.values())
     for table, rules, does in without:
         for name, rule in rules.items():
             signed = rule.sign_off
@@ -41,6 +42,18 @@ def _of_sign_offs(policy: Policy, today: date) -> Iterator[str]:
             fictitious += bool(signed and signed.fictitious)
     if fictitious:
         yield f"{fictitious} sign-offs are fictitious: no company may work by them"
+
+
+def _of_parts(policy: Policy, today: date) -> Iterator[str]:
+    for part in policy.unsigned_parts(today):
+        by, version = policy.sign_offs.get(part), policy.part_versions[part]
+        signed = (
+            f"its signature, from {by.on} to {by.last_day}, is of {by.version or 'no version'}" if by else "not signed"
+        )
+        yield (
+            f"{part}.toml: {signed}: packages wait for two people, once per version of the policy; have it signed in"
+            f' [sign_offs.{part}] with version = "{version}"'
+        )
 
 
 def _of_categories(policy: Policy) -> Iterator[str]:

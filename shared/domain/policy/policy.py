@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
@@ -17,8 +17,19 @@ from shared.domain.holds import LEGAL_HOLD
 from shared.domain.policy.categories import Category, Data, OnErasure, Other, Purpose, Redaction, Words
 from shared.domain.policy.parties import Authority, Called, Controller, Law, Officer, Recipient
 from shared.domain.policy.periods import Release, release
-from shared.domain.policy.rules import AtCeiling, Ceiling, Jurisdiction, NoticeRow, Rule
+from shared.domain.policy.rules import AtCeiling, Ceiling, Jurisdiction, NoticeRow, PartSignOff, Rule
 from shared.domain.text import Word
+
+Part = Literal["categories", "parties", "redaction", "identity", "suppression"]
+"""A part of the policy that the DPO signs as a whole, each a file: copies tell people what it says."""
+_TABLES: Final[Mapping[Part, frozenset[str]]] = {
+    "categories": frozenset({"purposes", "categories"}),
+    "parties": frozenset({"controller", "officer", "recipients"}),
+    "redaction": frozenset({"redaction"}),
+    "identity": frozenset(),
+    "suppression": frozenset(),
+}
+"""The tables of each part; one without is a file that the policy holds as it is."""
 
 
 class Contradiction(NamedTuple):
@@ -74,6 +85,7 @@ class Policy(Data):
     anywhere: Authority
     authorities: Mapping[Jurisdiction, Authority]
     redaction: Mapping[Other, Redaction]
+    sign_offs: Mapping[Part, PartSignOff] = {}
     systems: Mapping[Word, Called] = {}
     other_files: Mapping[str, Mapping[str, Any]] = {}
     overlay: Path | None = None
@@ -81,8 +93,24 @@ class Policy(Data):
     @cached_property
     def version(self) -> str:
         """The hash of its content, without order and comments; stored with every decision."""
-        content = json.dumps(self.model_dump(exclude={"overlay"}), sort_keys=True, default=_plain)
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
+        return _hash(self.model_dump(exclude={"overlay"}))
+
+    @cached_property
+    def part_versions(self) -> Mapping[Part, str]:
+        """The hash of the content of each part that is signed as a whole."""
+        files = self.other_files
+        return {
+            part: _hash(self.model_dump(include={*tables}) if tables else files.get(f"{part}.toml"))
+            for part, tables in _TABLES.items()
+        }
+
+    def unsigned_parts(self, day: date) -> list[Part]:
+        """Returns the parts that no valid signature covers as they are; a fictitious one needs no version."""
+
+        def covers(part: Part, by: PartSignOff) -> bool:
+            return by.is_valid(day) and (by.fictitious or by.version == self.part_versions[part])
+
+        return [part for part in _TABLES if not ((by := self.sign_offs.get(part)) and covers(part, by))]
 
     @cached_property
     def _held_as(self) -> Mapping[str, str]:
@@ -304,6 +332,10 @@ class Policy(Data):
                             yield Contradiction(
                                 place, f"{contradiction}: write {row.period}, or let shortest there be as short"
                             )
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()[:12]
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The files of the policy: six of a folder, each with another of the same name over it where a company has it."""
+"""The files of the policy: seven of a folder, each with another of the same name over it where a company has it."""
 
 from collections.abc import Mapping
 from functools import cache, partial
@@ -11,8 +11,8 @@ from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.holds import HoldPolicy
 from shared.domain.policy.categories import Category, Data, Other, Purpose, Redaction, Words
 from shared.domain.policy.parties import Authority, Called, Controller, Law, Officer, Recipient
-from shared.domain.policy.policy import Policy
-from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
+from shared.domain.policy.policy import Part, Policy
+from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, PartSignOff, Rule
 from shared.domain.policy_files import AnswerReasons, SuppressionPolicy, SweepPolicy
 from shared.domain.proofs import IdentityPolicy
 from shared.domain.text import Word
@@ -59,6 +59,10 @@ class _Systems(Data):
     systems: Mapping[Word, Called]
 
 
+class _SignOffs(Data):
+    sign_offs: Mapping[Part, PartSignOff] = {}
+
+
 _Content = Mapping[str, Any]
 OTHER_FILES: Final[Mapping[str, type[BaseModel]]] = {
     "identity.toml": IdentityPolicy,
@@ -76,6 +80,7 @@ FILES: Final[Mapping[str, type[BaseModel]]] = {
     "authorities.toml": _Authorities,
     "redaction.toml": _Redaction,
     "systems.toml": _Systems,
+    "sign_offs.toml": _SignOffs,
 }
 
 

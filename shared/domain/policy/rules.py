@@ -24,16 +24,12 @@ Ground = Literal["17(1)(a)", "17(3)(a)", "17(3)(b)", "17(3)(c)", "17(3)(d)", "17
 """The ground of a rule: an exception of Art. 17(3), or data still necessary (Art. 17(1)(a) is not met)."""
 
 
-class SignOff(Data):
-    """The signature of a rule and its term; ``fictitious``: invented for demonstrations and tests.
-
-    ``period``: what they have signed, if it is named: that of the rule, or the sign-off is of another.
-    """
+class Signature(Data):
+    """The signature of counsel or the DPO and its term; ``fictitious``: invented for demonstrations and tests."""
 
     by: Annotated[Words, Field(pattern=r"\S")]
     on: date
     expires: IsoPeriod
-    period: IsoPeriod | None = None
     fictitious: bool = False
 
     @property
@@ -44,6 +40,18 @@ class SignOff(Data):
     def is_valid(self, day: date) -> bool:
         """Returns whether the sign-off is valid on a day."""
         return self.on <= day <= self.last_day
+
+
+class SignOff(Signature):
+    """The signature of a rule; ``period``: what was signed, if it is named: another period needs another signature."""
+
+    period: IsoPeriod | None = None
+
+
+class PartSignOff(Signature):
+    """The signature of a part of the policy as a whole; ``version``: of the content that was signed."""
+
+    version: str | None = None
 
 
 class Signed(Data):
