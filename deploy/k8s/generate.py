@@ -14,10 +14,10 @@ import typer
 import yaml
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings
 
 from deploy.local.paths import ROOT
 from shared.domain import topics as names
+from shared.domain.configuration import Group
 from shared.domain.operations import Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from shared.domain.user_events import read_emitters
@@ -116,10 +116,10 @@ def variables() -> Iterator[tuple[str, Any]]:
     for path in [*paths, *sorted(ROOT.glob("services/**/settings.py"))]:
         module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
         for group in vars(module).values():
-            if isinstance(group, type) and issubclass(group, BaseSettings) and group.__module__ == module.__name__:
+            if isinstance(group, type) and issubclass(group, Group) and group.__module__ == module.__name__:
                 for name, field in group.model_fields.items():
                     alias = field.validation_alias
-                    own = f"{group.model_config['env_prefix']}{name.upper()}"
+                    own = f"{group.env_prefix}{name.upper()}"
                     yield alias if isinstance(alias, str) else own, field.default
 
 

@@ -1,23 +1,22 @@
 """The servers that the product stands on: our own PostgreSQL and Kafka, or those that exist already."""
 
+import os
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Self
-
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 from deploy.local.server import side_by_side
 
 
-class ExistingServers(BaseSettings):
-    """Servers to use instead of our own."""
+@dataclass(frozen=True)
+class ExistingServers:
+    """Servers to use instead of our own: PostgreSQL 15 or later, whose user may make databases, and Apache Kafka 4."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_", frozen=True)
-
-    postgres_dsn: str | None = Field(default=None, description="PostgreSQL 15 or later; its user may make databases")
-    kafka_bootstrap: str | None = Field(default=None, description="Apache Kafka 4, as host:port")
+    postgres_dsn: str | None = field(default_factory=partial(os.environ.get, "DSR_POSTGRES_DSN"))
+    kafka_bootstrap: str | None = field(default_factory=partial(os.environ.get, "DSR_KAFKA_BOOTSTRAP"))
 
 
 class Platform:

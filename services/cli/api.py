@@ -110,7 +110,7 @@ class Api:
 
 def run(work: Callable[[Api], Awaitable[T]]) -> T:
     """Does some work with the API that the environment names; raises ``Misconfigured`` where it names none."""
-    settings = ApiSettings()
+    settings = ApiSettings.of_environment()
     token = settings.token
     if not _SECRET.fullmatch(token):
         raise ApiRefused("what DSR_API_KEY or DSR_API_KEY_FILE holds is no API key: put in one line, dsr_…")

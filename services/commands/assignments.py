@@ -106,7 +106,7 @@ def _moment(text: str) -> datetime:
 
 
 async def _read() -> tuple[str, Sequence[AssignedNumber]]:
-    path = WorkSettings().downstreams
+    path = WorkSettings.of_environment().downstreams
     loaded = Downstreams.load(path, Wiring.of_command())
     try:
         adapters: dict[str, Any] = {each.name: each.adapter for each in loaded.all if each.assigns}
@@ -122,8 +122,9 @@ async def _read() -> tuple[str, Sequence[AssignedNumber]]:
 async def _fill(
     source: str, namespace: str, rows: Sequence[AssignedNumber], read_at: datetime, *, accept_losses: bool
 ) -> FillResult:
-    keys, believed = keyring.load(VaultSettings().keyring), None if accept_losses else assignments_policy().readings
-    async with connected(PostgresSettings().dsn) as connection:
+    keys = keyring.load(VaultSettings.of_environment().keyring)
+    believed = None if accept_losses else assignments_policy().readings
+    async with connected(PostgresSettings.of_environment().dsn) as connection:
         try:
             filled = await fill(connection, keys, source, namespace, rows, read_at, believed=believed)
         except TooMuchLost as lost:

@@ -192,11 +192,11 @@ async def platform(teams: Sequence[str], clock: Clock) -> AsyncIterator[Platform
     Raises:
         Misconfigured: it is not there, or lacks a topic for the replies of one of these teams
     """
-    settings = KafkaSettings()
-    vault = Vault(keyring.load(VaultSettings().keyring))
+    settings = KafkaSettings.of_environment()
+    vault = Vault(keyring.load(VaultSettings.of_environment().keyring))
     producer = KafkaProducer(settings)
     replies = AIOKafkaConsumer(*map(topics.replies, teams), **settings.client(), enable_auto_commit=False)
-    async with await connect_pool(PostgresSettings(), ServiceName.EXPORT) as pool:
+    async with await connect_pool(PostgresSettings.of_environment(), ServiceName.EXPORT) as pool:
         await producer.start()
         try:
             try:

@@ -63,7 +63,7 @@ def new(  # noqa: PLR0913  # each is an option of the command
         raise typer.BadParameter("--level, --right, --may, --per-minute and --tenant bound the keys of channels alone")
     now, grant = SystemClock().now(), bounds if role == "channel" else None
     expires_at = now + timedelta(days=days)
-    made = asyncio.run(auth.create(PostgresSettings().dsn, role, holder, now, grant, expires_at))
+    made = asyncio.run(auth.create(PostgresSettings.of_environment().dsn, role, holder, now, grant, expires_at))
     described = {"key": made, "key_id": made.split("_")[1], "role": role, "holder": holder, "expires_at": expires_at}
     typer.echo(orjson.dumps(described) if as_json else made)
 
@@ -76,7 +76,7 @@ def replace(key_id: str, *, may: May = None, days: Days = 365, as_json: AsJson =
     """
     now = SystemClock().now()
     changed = {"expires_at": now + timedelta(days=days), **({"powers": sorted(may)} if may else {})}
-    made = asyncio.run(auth.replace(PostgresSettings().dsn, key_id, now, **changed))
+    made = asyncio.run(auth.replace(PostgresSettings.of_environment().dsn, key_id, now, **changed))
     if made is None:
         raise typer.BadParameter("no such key")
     typer.echo(orjson.dumps({"key": made, "key_id": made.split("_")[1]}) if as_json else made)
@@ -85,7 +85,7 @@ def replace(key_id: str, *, may: May = None, days: Days = 365, as_json: AsJson =
 @api_key.command()
 def revoke(key_id: str) -> None:
     """Revoke an API key by its id, the part between the underscores; a service may believe it ten seconds longer."""
-    if not asyncio.run(auth.revoke(PostgresSettings().dsn, key_id, SystemClock().now())):
+    if not asyncio.run(auth.revoke(PostgresSettings.of_environment().dsn, key_id, SystemClock().now())):
         raise typer.BadParameter("no such key, or revoked before")
 
 

@@ -36,7 +36,7 @@ _WORD = r"[a-z][a-z0-9_]{0,39}"
 @downstreams.command("list")
 def list_systems(*, as_json: AsJson = False) -> None:
     """Print where each system stands and since when, the hash that was accepted, and how many it found meanwhile."""
-    found = asyncio.run(_list(PostgresSettings().dsn))
+    found = asyncio.run(_list(PostgresSettings.of_environment().dsn))
     if as_json:
         typer.echo(orjson.dumps(found))
     else:
@@ -90,7 +90,7 @@ def retire(name: str, file: File = None, *, as_json: AsJson = False) -> None:
 
 
 def _path(file: Path | None) -> Path:
-    return file or WorkSettings().downstreams
+    return file or WorkSettings.of_environment().downstreams
 
 
 async def _list(dsn: str) -> dict[str, Any]:
@@ -111,19 +111,19 @@ async def _on(name: str, path: Path, *, file_only: bool) -> Sequence[ObservedFin
         for checked in await check(path, wiring, name):
             if checked.faults:
                 raise Misconfigured(*checked.faults)
-    async with connected(PostgresSettings().dsn) as connection:
+    async with connected(PostgresSettings.of_environment().dsn) as connection:
         return await systems.switch_on(connection, name, fingerprint)
 
 
 async def _quarantine(name: str, reason: str) -> None:
-    async with connected(PostgresSettings().dsn) as connection:
+    async with connected(PostgresSettings.of_environment().dsn) as connection:
         await systems.quarantine(connection, name, reason)
 
 
 async def _retire(name: str, path: Path) -> None:
     if name in in_use(path):
         raise Misconfigured(f"{path} declares [{name}]: take it out, or write enabled = false, and retire it then")
-    async with connected(PostgresSettings().dsn) as connection:
+    async with connected(PostgresSettings.of_environment().dsn) as connection:
         await systems.retire(connection, name)
 
 
@@ -154,7 +154,7 @@ def topics(
     teams = teams_of(file, os.environ)
     found = {system: described(system, operations, partitions, replicas) for system, operations in teams.items()}
     if create:
-        made, guarded = asyncio.run(make(KafkaSettings(), teams, partitions, replicas))
+        made, guarded = asyncio.run(make(KafkaSettings.of_environment(), teams, partitions, replicas))
         for system in found.values():
             system["made"] = [each["name"] for each in system["topics"] if each["name"] in made]
             system["rights_given"] = guarded

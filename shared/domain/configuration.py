@@ -5,12 +5,11 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
-from pydantic import FilePath, SecretStr, ValidationError
+from pydantic import BaseModel, FilePath, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings
 
 from shared.domain.errors import Misconfigured
 
@@ -20,17 +19,27 @@ _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?")
 _NUMBERS = {int: "a whole number", float: "a number"}
 
 
-class Group(BaseSettings, frozen=True, allow_inf_nan=False, populate_by_name=True):
+class Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, validate_default=True):
     """A group of settings, read from the environment; an empty variable is one that is not set.
 
     Raises:
         Misconfigured: when made; says of every variable that is missing, wrong or unknown what to do about it.
     """
 
+    env_prefix: ClassVar[str]
+
+    def __init_subclass__(cls, *, env_prefix: str) -> None:
+        cls.env_prefix = env_prefix
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """Reads every field from the environment."""
+        return cls.model_validate({})
+
     def __init__(self, **values: Any) -> None:
         faults = self._misspelt()
         try:
-            super(BaseSettings, self).__init__(**self._set(values), **values)  # its own sources take ten times as long
+            super().__init__(**self._set(values), **values)
         except ValidationError as error:
             faults |= {self._fault(item) for item in error.errors(include_url=False)}
         if faults:
@@ -42,7 +51,7 @@ class Group(BaseSettings, frozen=True, allow_inf_nan=False, populate_by_name=Tru
         found = {}
         for name, info in cls.model_fields.items():
             others = _other_names(info)
-            variables = others or (f"{cls.model_config['env_prefix']}{name.upper()}",)
+            variables = others or (f"{cls.env_prefix}{name.upper()}",)
             variable = next((each for each in variables if os.environ.get(each)), None)
             if variable and values.keys().isdisjoint((name, *others)):
                 found[variable if others else name] = os.environ[variable]
@@ -51,7 +60,7 @@ class Group(BaseSettings, frozen=True, allow_inf_nan=False, populate_by_name=Tru
     @classmethod
     def _misspelt(cls) -> set[str]:
         """Returns an error for each unknown variable with the prefix of this group."""
-        prefix = cls.model_config["env_prefix"]
+        prefix = cls.env_prefix
         known = {f"{prefix}{name.upper()}" for name in cls.model_fields}
         infos = (info for group in Group.__subclasses__() for info in group.model_fields.values())
         aliases = {alias for info in infos for alias in _other_names(info)}
@@ -63,7 +72,7 @@ class Group(BaseSettings, frozen=True, allow_inf_nan=False, populate_by_name=Tru
         if not item["loc"]:  # of several variables together
             return item["msg"].removeprefix("Value error, ")
         name = str(item["loc"][0])
-        variable = f"{cls.model_config['env_prefix']}{name.upper()}" if name in cls.model_fields else name
+        variable = f"{cls.env_prefix}{name.upper()}" if name in cls.model_fields else name
         info = next(info for each, info in cls.model_fields.items() if name == each or name in _other_names(info))
         if item["type"] == "missing":
             return f"{variable} is not set: set it to {allowed(info)}"

@@ -29,7 +29,7 @@ dead_letters = typer.Typer(help="What a service could not handle and has set asi
 @groups.command()
 def lag(*, as_json: AsJson = False) -> None:
     """Print how many records each service has not read yet."""
-    _print(asyncio.run(lag_of_services(KafkaSettings())), "{}", as_json=as_json)
+    _print(asyncio.run(lag_of_services(KafkaSettings.of_environment())), "{}", as_json=as_json)
 
 
 @groups.command()
@@ -41,20 +41,20 @@ def rewind(moment: str, *, as_json: AsJson = False) -> None:
         raise typer.BadParameter(str(error)) from None
     if since.tzinfo is None:
         raise typer.BadParameter("a moment needs its zone: 2026-03-02T09:00:00+00:00")
-    _print(asyncio.run(set_back(KafkaSettings(), since)), "set back in {} partitions", as_json=as_json)
+    _print(asyncio.run(set_back(KafkaSettings.of_environment(), since)), "set back in {} partitions", as_json=as_json)
 
 
 @parked.command("list")
 def list_parked(*, as_json: AsJson = False) -> None:
     """Print each parked message with its topic, size in bytes and reason; never its content."""
-    found = asyncio.run(parking.parked(PostgresSettings().dsn))
+    found = asyncio.run(parking.parked(PostgresSettings.of_environment().dsn))
     typer.echo(orjson.dumps(found) if as_json else "\n".join(map(str, found)) or "nothing is parked")
 
 
 @parked.command("replay")
 def replay_parked(service: ServiceName, *, as_json: AsJson = False) -> None:
     """Put what a service has parked back into its outbox, each at its place; safe to repeat."""
-    number = asyncio.run(parking.replay(PostgresSettings().dsn, service))
+    number = asyncio.run(parking.replay(PostgresSettings.of_environment().dsn, service))
     _print({service: number}, "{} put back", as_json=as_json)
 
 
@@ -68,7 +68,7 @@ def paused(*, as_json: AsJson = False) -> None:
     """Print which service has paused which topic, and since when."""
 
     async def read() -> Sequence[tuple[ServiceName, str, datetime]]:
-        async with connected(PostgresSettings().dsn) as connection:
+        async with connected(PostgresSettings.of_environment().dsn) as connection:
             return await letters.paused_since(connection)
 
     found = asyncio.run(read())
@@ -100,7 +100,7 @@ def resume(
     """
 
     async def end_pause() -> bool:
-        async with connected(PostgresSettings().dsn) as connection:
+        async with connected(PostgresSettings.of_environment().dsn) as connection:
             return await letters.resume(connection, service, topic, extra)
 
     resumed = asyncio.run(end_pause())
@@ -113,7 +113,7 @@ def list_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
     """Print what a service has set aside: where it was, why, and when, without its content."""
 
     async def read() -> Sequence[letters.DeadLetter]:
-        return [letter async for letter in letters.dead_letters(KafkaSettings(), service)]
+        return [letter async for letter in letters.dead_letters(KafkaSettings.of_environment(), service)]
 
     for letter in asyncio.run(read()):
         fields = {"topic": letter.topic, "place": letter.place, "at": letter.at, "reason": letter.reason}
@@ -123,7 +123,7 @@ def list_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
 @dead_letters.command("replay")
 def replay_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
     """Send what was set aside to its topic again; harmless when repeated, for what was handled has no second effect."""
-    sent, unreadable = asyncio.run(letters.replay(KafkaSettings(), service))
+    sent, unreadable = asyncio.run(letters.replay(KafkaSettings.of_environment(), service))
     said = f"{sent} sent again" + (
         f", {unreadable} could not be read and have no content to send" if unreadable else ""
     )

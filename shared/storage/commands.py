@@ -42,7 +42,7 @@ def migrate(
     as_json: AsJson = False,
 ) -> None:
     """Create the schema of this version in an empty database and print the files applied."""
-    dsn = PostgresSettings().dsn
+    dsn = PostgresSettings.of_environment().dsn
     if wait:
         asyncio.run(wait_until_migrated(dsn))
         return
@@ -53,7 +53,7 @@ def migrate(
 @evidence.command("verify")
 def verify_evidence(*, as_json: AsJson = False) -> None:
     """Read every chain from its beginning; status 1 if an entry was changed or is missing."""
-    broken = asyncio.run(log.verify(PostgresSettings().dsn))
+    broken = asyncio.run(log.verify(PostgresSettings.of_environment().dsn))
     if as_json:
         typer.echo(orjson.dumps({chain: {"holds": not seq, "broken_at": seq} for chain, seq in broken.items()}))
     else:

@@ -63,7 +63,7 @@ def settings() -> set[str]:
     for path in (*(ROOT / "shared").rglob("*.py"), *(ROOT / "services").rglob("*.py")):
         if "(Group, env_prefix=" in path.read_text():
             import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    prefixes = ((group.model_config["env_prefix"], group.model_fields) for group in Group.__subclasses__())
+    prefixes = ((group.env_prefix, group.model_fields) for group in Group.__subclasses__())
     return {f"{prefix}{name.upper()}" for prefix, fields in prefixes for name in fields}
 
 
