@@ -18,12 +18,12 @@ from services.intake.request.letter_kinds import KINDS, TO_ORGANISATIONS, Letter
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.answer import status_sentences
 from shared.domain import reference
+from shared.domain.languages import LANGUAGES, LOCALES, Language
 from shared.domain.notices import NoticeFacts, Reader
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import FactList, Lines, Term, article, named_system, say
 from shared.domain.time_limit_policy import Question
-from shared.domain.wording import LANGUAGES, LOCALES, Language
 
 letters = typer.Typer(help="Letters to data subjects.")
 letters.command("print")(print_letters)

@@ -18,9 +18,9 @@ from deploy.demo.company import Part
 from deploy.demo.company.people import ascii_word
 from deploy.demo.estate import SYSTEMS
 from deploy.demo.report import Report
+from shared.domain.languages import LANGUAGES
 from shared.domain.policy import Policy
 from shared.domain.rights import Right
-from shared.domain.wording import LANGUAGES
 from shared.storage import certificate
 
 _TIMEOUT_SECONDS, _LOOK_EVERY = 180, 0.2

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from services.console.console import ConsoleContext, local, spelled
 from services.intake.actions.action import plain_options
 from services.web.forms import Form, FormError
-from shared.domain import wording
-from shared.domain.wording import Language
+from shared.domain import languages
+from shared.domain.languages import Language
 
 Kind = Literal["text", "area", "lines", "numbers", "choose", "choices", "number", "day", "moment", "check"]
 """The kind of a field.
@@ -22,7 +22,7 @@ Kind = Literal["text", "area", "lines", "numbers", "choose", "choices", "number"
 controller.
 """
 Options = Sequence[tuple[str, str]]
-LANGUAGES: Final[Mapping[Language, str]] = {each: str(Locale.parse(each).english_name) for each in wording.LANGUAGES}
+LANGUAGES: Final[Mapping[Language, str]] = {each: str(Locale.parse(each).english_name) for each in languages.LANGUAGES}
 _LANGUAGES: Final = {str(code): name for code, name in LANGUAGES.items()}
 _SHORT: Final = 320
 _KINDS: Final[Mapping[str, Kind]] = {"boolean": "check", "integer": "number", "date-time": "moment", "date": "day"}

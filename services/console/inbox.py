@@ -19,8 +19,8 @@ from services.intake.actions.timing import REPLY
 from services.intake.mail.use_cases import MailView
 from services.web.forms import Form
 from services.web.site import Visit
+from shared.domain.languages import ENGLISH
 from shared.domain.mail_content import MailContent
-from shared.domain.wording import ENGLISH
 
 _STRANGER = "It answers a letter that went to another address: do not take it for the requester's word."
 

@@ -10,11 +10,11 @@ from functools import cache
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from shared.domain.languages import WORDINGS
 from shared.domain.notices import Field, NoticeFacts, NoticeText, Reader
 from shared.domain.policy import Policy
 from shared.domain.policy_words import policy_words
 from shared.domain.sentences import Fact, Lines, say
-from shared.domain.wording import WORDINGS
 
 TEMPLATES = WORDINGS.parent / "letters" / "templates"
 

@@ -12,10 +12,10 @@ from pydantic import JsonValue
 from services.export.report.request import LISTED, OTHER, WITHDRAWN, Legends, ReportRequest, TimelineStep
 from services.export.report.words import texts_of
 from shared.domain.identities import IdentityType
+from shared.domain.languages import LANGUAGES
 from shared.domain.policy import Policy
 from shared.domain.proofs import ProofAction, proof_policy, proved
 from shared.domain.rights import Right
-from shared.domain.wording import LANGUAGES
 from shared.fulfilment.store import FulfilmentResult
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings

@@ -15,9 +15,9 @@ from services.intake.core.subject_schemas import DataSubject
 from services.intake.submission.schemas import Changes, Submission
 from services.web.forms import Form
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.languages import Language
 from shared.domain.rights import Right
 from shared.domain.sentences import Sentence, say
-from shared.domain.wording import Language
 
 NUMBERS: Final = (1, 2, 3)
 """The telephone numbers that one form takes."""

@@ -24,9 +24,9 @@ from services.web.pages import Pages
 from services.web.sessions import Session, Sessions
 from services.web.site import FormExpired, Handler, Site, Visit
 from shared.domain.countries import COUNTRIES
+from shared.domain.languages import LANGUAGES, Language
 from shared.domain.notices import Reader
 from shared.domain.sentences import Fact, say
-from shared.domain.wording import LANGUAGES, Language
 from shared.storage.postgres import UNAVAILABLE
 
 BASE: Final = "/portal"

@@ -17,13 +17,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from shared.app.connection import BoundedProtocol
 from shared.domain.errors import Misconfigured
@@ -61,7 +62,7 @@ async def serve(
     app: ASGIApp, listener: socket.socket, http: HttpSettings, answer_seconds: float, stopping: asyncio.Event
 ) -> None:
     """Serves until ``stopping`` is set, lingers, and then answers what is under way for so many seconds."""
-    config = uvicorn.Config(
+    config = Config(
         _connection_close_when_stopping(app, stopping),
         http=partial(BoundedProtocol, limits=http, idle={}),  # type: ignore[arg-type]  # it makes a protocol
         ws="none",
@@ -132,7 +133,7 @@ def _connection_close_when_stopping(app: ASGIApp, stopping: asyncio.Event) -> AS
     return serve_one
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """Leaves the signals to the service."""
 
     @contextmanager

@@ -16,9 +16,9 @@ from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from shared.domain.languages import ENGLISH, LANGUAGES, LOCALES, Language, report_of
 from shared.domain.release import WITHHELD
 from shared.domain.toml_file import read_toml
-from shared.domain.wording import ENGLISH, LANGUAGES, LOCALES, Language, report_of
 
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)")

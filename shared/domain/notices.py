@@ -15,8 +15,8 @@ from uuid import UUID
 
 import orjson
 
+from shared.domain.languages import Language
 from shared.domain.sentences import Fact, Lines, dump, load
-from shared.domain.wording import Language
 
 _ADDRESS = re.compile(r"(?:[^<>]*<)?([^<>\s@,]+@[^<>\s@,]+\.[^<>\s@,]+)>?")
 Field = Fact | Lines

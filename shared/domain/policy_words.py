@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
+from shared.domain.languages import LANGUAGES, Language
 from shared.domain.operations import COUNTRY_UNKNOWN
 from shared.domain.policy import Policy, says_as_shipped
 from shared.domain.policy.parties import name_in
 from shared.domain.sentences import Fact, Term, article, say
-from shared.domain.wording import LANGUAGES, Language, Wordings, read_wordings
+from shared.domain.wording import Wordings, read_wordings
 
 
 def policy_words(policy: Policy) -> Wordings:

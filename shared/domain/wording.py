@@ -8,55 +8,18 @@ from datetime import date, datetime
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date
 from babel.lists import format_list
 from babel.numbers import format_decimal
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, WithJsonSchema
 
 from shared.domain.errors import Fault, Misconfigured
+from shared.domain.languages import ENGLISH, LANGUAGE_LOCALES, LANGUAGES, LOCALES, WORDINGS, Language
 from shared.domain.sentences import Fact, FactList, Lines, Sentence, Term
 from shared.domain.toml_file import read_toml
-
-WORDINGS: Final = Path(__file__).parents[1] / "policy" / "languages"
-_ENGLISH: Final = "en"
-
-
-class LanguageLocale(BaseModel):
-    """The locales of days and numbers (CLDR), and the first of a month where CLDR does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    locale: str
-    first_of_a_month: str | None = None
-
-
-LANGUAGE_LOCALES: Final[Mapping[str, LanguageLocale]] = {
-    file.parent.name: read_toml(file, LanguageLocale)
-    for file in sorted(WORDINGS.glob("*/language.toml"), key=lambda file: (file.parent.name != _ENGLISH, file))
-}
-LANGUAGES: Final = tuple(LANGUAGE_LOCALES)
-"""Every language with a folder, English first."""
-
-
-def _known(language: str) -> str:
-    if language not in LANGUAGE_LOCALES:
-        raise ValueError(f"no such language; the languages are {', '.join(LANGUAGES)}")
-    return language
-
-
-Language = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*LANGUAGES]})]
-ENGLISH: Final[Language] = _ENGLISH
-LOCALES: Final[Mapping[Language, str]] = {language: tongue.locale for language, tongue in LANGUAGE_LOCALES.items()}
-
-
-def report_of(language: Language) -> Path:
-    """The file with the words of the report of an access."""
-    return WORDINGS / language / "report.toml"
-
 
 _PLAIN = 1_000
 """Smaller numbers every language writes in the same way."""
@@ -155,26 +118,6 @@ class Wordings:
     def keys(self) -> frozenset[str]:
         """Returns the keys, equal in all languages."""
         return frozenset(self._catalogues[ENGLISH])
-
-
-class Languages(BaseModel):
-    """Default languages of readers; ``customers``: for customers about their instructions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    elsewhere: Language
-    customers: Language
-    countries: Mapping[Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")], Language]
-
-    def of(self, country: str | None) -> Language:
-        """Returns the language of a country (ISO 3166), or of an unknown one."""
-        return self.countries.get(country or "", self.elsewhere)
-
-
-@cache
-def read_languages(path: Path = WORDINGS / "languages.toml") -> Languages:
-    """Returns the languages by country; raises ``Misconfigured`` if the file cannot be used."""
-    return read_toml(path, Languages)
 
 
 @cache

@@ -10,8 +10,8 @@ from uuid_utils.compat import uuid7
 
 from services.intake.delivery.manual import MARGIN, PrintedLetter, document
 from services.letters import sample
+from shared.domain.languages import LANGUAGES
 from shared.domain.rights import Right
-from shared.domain.wording import LANGUAGES
 from tests.fixtures.browser import eyes
 from tests.fixtures.chromium import look
 from tests.fixtures.packages import made_of, unpacked

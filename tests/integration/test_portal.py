@@ -22,10 +22,10 @@ from services.intake.store import lookup
 from services.portal.settings import PortalSettings
 from services.web.guard import HEADERS
 from shared.domain import reference as references
+from shared.domain.languages import LANGUAGES
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.release import Match, ReleaseRow
 from shared.domain.rights import Right
-from shared.domain.wording import LANGUAGES
 from shared.storage import chunks
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake

@@ -15,13 +15,13 @@ from services.intake.request.aggregate import Request
 from services.intake.request.closing import follow_up_letter, lifting_letter
 from services.intake.request.lifecycle import State
 from shared.domain.events import FulfilmentCompleted
+from shared.domain.languages import LANGUAGES, Language
 from shared.domain.notices import Reader
 from shared.domain.operations import CountUnknown, Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.policy import parse_period
 from shared.domain.policy.rules import Ground
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Lines, Term, article, say
-from shared.domain.wording import LANGUAGES, Language
 from shared.fulfilment.store import outcome_of
 from shared.systems.contract import Receipt, Task
 from shared.systems.engine.ownership import OwnedRecord, SubjectRecords

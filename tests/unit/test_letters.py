@@ -23,6 +23,7 @@ from services.letters import letters as commands
 from services.letters import sample, samples
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
+from shared.domain.languages import LANGUAGES, Language, read_languages
 from shared.domain.notices import NoticeText, Reader
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.policy import read_policy
@@ -43,7 +44,7 @@ from shared.domain.sentences import (
 )
 from shared.domain.time_limit_policy import Question
 from shared.domain.time_limit_policy import read_policy as read_time_limits
-from shared.domain.wording import LANGUAGES, Language, read_languages, read_wordings
+from shared.domain.wording import read_wordings
 from tests.fixtures.policy import changed
 from tests.fixtures.requests import AT, a_request
 from tests.fixtures.words import CUSTOMER, LETTERS, READER, RENDERER, words, written

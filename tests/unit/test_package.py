@@ -15,9 +15,10 @@ import pytest
 from services.export.pieces import Piece, read
 from services.export.tables import MARK, cell, rows
 from shared.domain.errors import Misconfigured
+from shared.domain.languages import Language
 from shared.domain.rights import Right
 from shared.domain.sentences import Sentence
-from shared.domain.wording import Language, read_wordings
+from shared.domain.wording import read_wordings
 from tests.fixtures.package_check import ITEMS, check
 from tests.fixtures.packages import described, made_of, unpacked
 from tests.fixtures.reports import AT as REPORTED_AT

@@ -15,6 +15,7 @@ from services.intake.core.subject_schemas import DataSubject
 from services.portal.portal import countries
 from shared.domain.countries import COUNTRIES
 from shared.domain.errors import GroundUnknown, Misconfigured
+from shared.domain.languages import LANGUAGES, Language
 from shared.domain.operations import Operation
 from shared.domain.policy import (
     SHIPPED,
@@ -30,7 +31,6 @@ from shared.domain.policy import (
 from shared.domain.policy.open_points import open_points
 from shared.domain.proofs import proof_policy
 from shared.domain.toml_file import read_toml
-from shared.domain.wording import LANGUAGES, Language
 from shared.systems.engine.ownership import OwnedRecord, SubjectRecords
 from shared.systems.engine.planning import Plan, plan_erasure
 from shared.systems.registry import Wiring

@@ -30,10 +30,10 @@ from services.portal.settings import PortalSettings
 from services.web.forms import Form
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
+from shared.domain.languages import LANGUAGES
 from shared.domain.operations import Operation, TaskReport, Unsearched
 from shared.domain.release import ReleaseFault
 from shared.domain.rights import Outcome, Right
-from shared.domain.wording import LANGUAGES
 from tests.fixtures.requests import a_request, open_question
 from tests.fixtures.words import words
 

@@ -23,11 +23,11 @@ from services.intake.request.letter_kinds import KINDS
 from services.intake.request.reasons import read_reasons
 from shared.domain.cells import Cells
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.languages import LANGUAGES, Language
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import parse_period, read_policy
 from shared.domain.release import LEFT, WITHHELD
 from shared.domain.rights import Outcome, Right
-from shared.domain.wording import LANGUAGES, Language
 from shared.fulfilment.export_parts import sealed_records
 from shared.systems.contract import CopiedRecord
 from shared.systems.http.declaration import read_declaration

@@ -16,12 +16,13 @@ from babel.units import format_unit
 from pydantic import ConfigDict
 
 from shared.domain.cells import CellWords, country, number
+from shared.domain.languages import ENGLISH, LANGUAGES, LOCALES, Language, report_of
 from shared.domain.policy import Contact, Period, Policy, says_as_shipped
 from shared.domain.policy.parties import name_in
 from shared.domain.sentences import Term
 from shared.domain.toml_file import read_toml
-from shared.domain.wording import ENGLISH, LANGUAGES, LOCALES, Language, read_wordings, report_of
 from shared.domain.wording import Wording as LettersWording
+from shared.domain.wording import read_wordings
 
 _PARTS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W_]+")
 _UTC: Final = "UTC"

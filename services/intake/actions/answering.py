@@ -17,10 +17,10 @@ from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Answering, Proposed
 from services.intake.store import other_requests
 from shared.domain.errors import IllegalTransition
+from shared.domain.languages import ENGLISH
 from shared.domain.notices import Reader
 from shared.domain.operations import ANSWERING, TaskReport
 from shared.domain.sentences import Fact, Term, article, say
-from shared.domain.wording import ENGLISH
 from shared.messaging.unit_of_work import UnitOfWork
 
 _ANSWERS: Final[Mapping[str, Answering]] = {"refuse": "refuse", "answer-in-part": "answer_in_part"}

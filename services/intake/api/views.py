@@ -18,10 +18,10 @@ from services.intake.request.reports import Covered, coverage, summed
 from services.intake.request.stored_request import for_requester
 from services.intake.store.other_requests import DuplicateRequest
 from shared.domain import reference
+from shared.domain.languages import ENGLISH, Language
 from shared.domain.operations import TaskReport
 from shared.domain.release import ReleaseFault
 from shared.domain.rights import Outcome, Right, Role
-from shared.domain.wording import ENGLISH, Language
 
 
 class Referenced(BaseModel):

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field, computed_field, model_validator
 
 from services.intake.core.schemas import Count, Instant, Strict
 from shared.domain.clock import Moment
+from shared.domain.languages import Language
 from shared.domain.text import Text, Word
-from shared.domain.wording import Language
 
 Whom = Literal["authority", "controller", "subjects", "fcc"]
 Kind = Literal["stated", "decided", "notified", "closed"]

@@ -13,13 +13,13 @@ from services.intake.request.letter_kinds import TO_ORGANISATIONS, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from services.intake.settings import IntakeSettings
 from services.portal.settings import PortalSettings
+from shared.domain.languages import read_languages
 from shared.domain.notices import Reader
 from shared.domain.policy import Policy
 from shared.domain.policy_files import suppression_policy
 from shared.domain.policy_words import policy_words
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact, Sentence, Sentences, say
-from shared.domain.wording import read_languages
 from shared.runtime.settings import PolicySettings
 
 

@@ -28,11 +28,11 @@ from shared.domain import reference
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import NoticeSettled
 from shared.domain.identities import IdentityType
+from shared.domain.languages import read_languages
 from shared.domain.notices import NoticeFacts, NoticeText, Reader, address_in, opened, seal_facts
 from shared.domain.policy import Recipient
 from shared.domain.sentences import Lines, Sentence, Term, say
 from shared.domain.time_limit_policy import TimeLimitPolicy
-from shared.domain.wording import read_languages
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.runtime.settings import PolicySettings

@@ -12,11 +12,11 @@ from pydantic import JsonValue
 from services.intake.request import deferrals, reports
 from services.intake.request.lifecycle import MOVES, State
 from shared.domain.errors import IllegalTransition
+from shared.domain.languages import Language
 from shared.domain.operations import ANSWERING, Operation, TaskReport
 from shared.domain.precedence import RequestKind
 from shared.domain.rights import Level, Outcome, Right, Role
 from shared.domain.time_limit import Arrival
-from shared.domain.wording import Language
 
 _OPPOSING = frozenset({"unlawful", "needed_for_claims"})
 """The grounds of a restriction that want data kept which are to be erased (Art. 18(1)(b), (c))."""

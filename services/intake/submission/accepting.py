@@ -33,11 +33,11 @@ from services.intake.submission.writer import (
 )
 from shared.app.service import Running
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity
+from shared.domain.languages import read_languages
 from shared.domain.proofs import IdentityPolicy, highest_level
 from shared.domain.rights import Level
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
-from shared.domain.wording import read_languages
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.settings import PolicySettings
 from shared.storage.subject_data import SubjectData

@@ -17,9 +17,9 @@ from services.intake.submission.accepting import Submissions
 from services.intake.submission.schemas import Ground, Scope, Submission
 from services.intake.submission.writer import AcceptedRequest, SubmissionBatch, SubmissionContext
 from shared.domain.clock import Moment
+from shared.domain.languages import Language
 from shared.domain.rights import Right
 from shared.domain.text import Word
-from shared.domain.wording import Language
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 
 _OF_RIGHTS = {"ground": Right.RESTRICTION, "scope": Right.OBJECTION, "purposes": Right.CONSENT_WITHDRAWAL}

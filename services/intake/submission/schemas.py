@@ -10,11 +10,11 @@ from services.intake.core.schemas import PROOFS_OF, Assurance, Inconsistent, Pro
 from services.intake.core.subject_schemas import DataSubject
 from shared.domain.clock import Moment
 from shared.domain.identities import LONGEST_NAME, IdentityType, MalformedIdentity, normalise
+from shared.domain.languages import Language
 from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
 from shared.domain.text import ONE_LINE, Word
 from shared.domain.user_events import Reference
-from shared.domain.wording import Language
 
 Ground = Literal["accuracy_contested", "unlawful", "needed_for_claims", "objection_pending"]
 Scope = Literal["direct_marketing", "legitimate_interests"]

@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from shared.domain.identities import IdentityType
+from shared.domain.languages import ENGLISH, Language
 from shared.domain.policy.categories import Data, Words
 from shared.domain.policy.rules import Jurisdiction
 from shared.domain.text import Word
 from shared.domain.time_limit_policy import Zone
-from shared.domain.wording import ENGLISH, Language
 
 
 def _in_english(names: Mapping[Language, str]) -> Mapping[Language, str]:

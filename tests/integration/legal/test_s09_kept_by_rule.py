@@ -15,10 +15,10 @@ from deploy.local.paths import ROOT
 from services.erasure import handlers as erasure
 from shared.domain.events import EVENT_TYPES, Event, FulfilmentCompleted, RequestReceived, TimerFired
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.languages import LANGUAGES
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.domain.wording import LANGUAGES
 from shared.domain.working_days import calendar
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import NewFulfilment

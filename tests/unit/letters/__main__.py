@@ -1,7 +1,7 @@
 """Writes the letters again, to be reviewed in the diff: ``python -m tests.unit.letters``."""
 
 from services.letters import sample, samples
-from shared.domain.wording import LANGUAGES
+from shared.domain.languages import LANGUAGES
 from tests.fixtures.words import LETTERS, RENDERER
 from tests.unit.letters.reviewed import file_of
 
