@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from services import run as run_service
@@ -42,14 +42,46 @@ COMMANDS: Mapping[str, str] = {
 """Where each command stands: a function, or a ``Typer`` with commands of its own."""
 
 
+LINES: Mapping[str, str] = {
+    "health": "Ask the service at DSR_HTTP_PORT of this machine whether its loops run; status 1 if not.",
+    "migrate": "Create the schema of this version in an empty database and print the files applied.",
+    "key": "Keys of the platform: one file, in production a mounted secret.",
+    "api-key": "Who may call the API.",
+    "downstreams": "The file that declares the systems which hold personal data.",
+    "dataset": "The file that says what each table of a SQL store holds about people.",
+    "conformance": "Try on a live system everything that it is declared to do, "
+    "on invented people that it is filled with.",
+    "assignments": "The register of assignments: whose a number was, and when.",
+    "evidence": "The log of what was done, a chain of hashes for each service.",
+    "certificate": "The signed certificate of a closed request.",
+    "groups": "How far the services have read, and letting them read again.",
+    "parked": "What the broker refused for good, and what waits behind it.",
+    "consumers": "Topics that a service has paused, because it had to set too much of them aside.",
+    "dead-letters": "What a service could not handle and has set aside.",
+    "request": "Requests of data subjects, through the API (DSR_API_URL, DSR_API_KEY).",
+    "list": "Print a list of the API, such as incidents, holds, letters, mail, systems or approvals.",
+    "show": "Print one thing as the API shows it: an incident with its record, a hold, a proposal.",
+    "act": "Take an action, or propose it where a second person must approve; show first what it will do.",
+    "letters": "Letters to data subjects.",
+    "suppression": "The list of those who get no marketing, through the API (DSR_API_URL, DSR_API_KEY).",
+    "redate": "Recalculate the dates of every open request after a change of the policy or of holidays.",
+    "policy": "What is held about people, why and how long: policy that counsel signs.",
+}
+"""What the list of all commands says of each: the first sentence of its own help, which would have to be imported."""
+
+
 class _Imported(TyperGroup):
     """A group whose commands are imported on demand: a service must not load what it does not run."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *COMMANDS]
+        return [*dict.fromkeys((*super().list_commands(ctx), *COMMANDS))]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.commands |= {name: TyperCommand(name, help=line) for name, line in LINES.items()}
+        super().format_help(ctx, formatter)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
+        if cmd_name in self.commands or cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         module, _, name = COMMANDS[cmd_name].partition(":")
         found = getattr(import_module(module), name)

@@ -1,5 +1,6 @@
 """The command ``dsr``: complete in itself, quick to start, and one line where something is wrong."""
 
+import inspect
 import json
 import os
 import re
@@ -38,6 +39,11 @@ def words() -> Iterator[str]:
     for name in COMMANDS.list_commands(None):
         command = COMMANDS.get_command(None, name)
         yield from (f"{name} {sub}" for sub in command.commands) if hasattr(command, "commands") else (name,)
+
+
+def test_the_list_of_commands_says_of_each_what_its_own_help_says() -> None:
+    helps = {name: inspect.cleandoc(COMMANDS.get_command(None, name).help) for name in main.COMMANDS}
+    assert {name: each.split("\n\n")[0].replace("\n", " ") for name, each in helps.items()} == main.LINES
 
 
 @pytest.mark.parametrize("command", list(words()))
