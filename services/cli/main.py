@@ -77,7 +77,7 @@ class _Imported(TyperGroup):
         return [*dict.fromkeys((*super().list_commands(ctx), *COMMANDS))]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        self.commands |= {name: TyperCommand(name, help=line) for name, line in LINES.items()}
+        self.commands.update({name: TyperCommand(name, help=line) for name, line in LINES.items()})
         super().format_help(ctx, formatter)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The languages of letters and pages: a folder each in ``shared/policy/languages``; which one a reader has."""
+"""Lists the languages of letters and pages: a folder each in ``shared/policy/languages``, and which one a reader has."""
 
 from collections.abc import Mapping
 from functools import cache
