@@ -62,9 +62,10 @@ class Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, populat
         """Returns an error for each unknown variable with the prefix of this group."""
         prefix = cls.env_prefix
         known = {f"{prefix}{name.upper()}" for name in cls.model_fields}
-        infos = (info for group in Group.__subclasses__() for info in group.model_fields.values())
-        aliases = {alias for info in infos for alias in _other_names(info)}
-        strange = (name for name in os.environ if name.startswith(prefix) and name not in known | aliases)
+        strange = {name for name in os.environ if name.startswith(prefix)} - known
+        if strange:
+            infos = (info for group in Group.__subclasses__() for info in group.model_fields.values())
+            strange.difference_update(*map(_other_names, infos))
         return {f"{name} is no setting: {_meant(name, known)}" for name in strange}
 
     @classmethod
