@@ -4,9 +4,11 @@ import base64
 import hashlib
 import hmac
 import secrets
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -175,13 +177,19 @@ class Provider:
 
     async def _ask(self, method: str, url: str, **more: Any) -> tuple[int, Any]:
         try:
-            async with httpx.AsyncClient(timeout=_SECONDS) as client:
+            async with httpx.AsyncClient(timeout=_SECONDS, verify=_tls()) as client:
                 answer = await client.request(method, url, headers={"Accept": "application/json"}, **more)
             if len(answer.content) > _LONGEST or answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
                 raise ProviderAway("the identity provider does not answer as one; try again later")
             return answer.status_code, answer.json()
         except (httpx.HTTPError, ValueError):
             raise ProviderAway("the identity provider cannot be reached; try again later") from None
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Returns the trusted authorities, which each client would take 30 ms to read."""
+    return httpx.create_ssl_context()
 
 
 def read(token: str, keys: KeySet, settings: ConsoleSettings, nonce: str, now: datetime) -> SignedIn:
