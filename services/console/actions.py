@@ -22,7 +22,7 @@ from services.intake.actions.action import TEXTS, Action, ActionContext, await_i
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.correspondence import CONFIRM
 from services.intake.actions.execution import Done, SeenVersion
-from services.intake.actions.kind import ResourceKind
+from services.intake.actions.kind import ResourceKind, schema_of
 from services.intake.actions.registry import KINDS
 from services.intake.api.dependencies import Services
 from services.intake.core.errors import Forbidden, NotFound
@@ -120,7 +120,7 @@ class Actions:
                 effects=TEXTS[new.of].effects,
                 do=lambda services, _, body: new.do(services, person_of(visit).caller, body),
                 body=new.body,
-                asks=fields_of(new.body.model_json_schema(), choices),
+                asks=fields_of(schema_of(new.body), choices),
             )
             return await decide(self.context, visit, decision)
 

@@ -21,7 +21,6 @@ from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.document import Api
 from services.intake.api.problems import EVERYWHERE, HANDLERS
 from services.intake.identity.proving import identity_policy
-from services.intake.letters.letter_facts import LetterFacts
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.queries.suppression_check import SuppressionList
 from services.intake.request.reasons import read_reasons
@@ -83,10 +82,10 @@ def build(
     settings = settings or IntakeSettings()
     unit_of_work, overlay = running.unit_of_work, running.unit_of_work.policy.overlay
     identity, reasons = identity_policy(overlay), read_reasons(overlay)
-    policy, letters = PolicySettings().read_time_limits(), LetterFacts()
+    submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
+    policy, letters = PolicySettings().read_time_limits(), submitted.letters
     api = copy.copy(_built())
     api.state, api.middleware_stack = State(), None
-    submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
     links = portal.links(unit_of_work, letters, identity.links)
     use_cases = UseCases(
         *(unit_of_work, policy, letters, identity, settings.instants, reasons, settings),

@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Any, Protocol
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.access.auth import Caller
@@ -105,9 +107,20 @@ async def describe_offer(
         return context, offered, await action.reads(context) if reading and possible else ()
 
 
+def schema_of(body: type[BaseModel]) -> dict[str, Any]:
+    """Returns the JSON Schema of a body; the caller may change it."""
+    schema: dict[str, Any] = orjson.loads(_schema(body))
+    return schema
+
+
+@cache
+def _schema(body: type[BaseModel]) -> bytes:
+    return orjson.dumps(body.model_json_schema())
+
+
 async def describe_action(context: ActionContext, action: Action) -> Possible:
     """Returns an action as it is offered: its schema names the values that can be chosen."""
-    schema: dict[str, Any] = action.body.model_json_schema()
+    schema = schema_of(action.body)
     for name, offer in action.choices.items():
         options: Options = await await_if_needed(offer(context))
         field = schema["properties"]

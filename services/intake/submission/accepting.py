@@ -63,7 +63,7 @@ class Submissions:
         self._policy = policy
         self._calc_version = calc_version(policy)
         self._identity = identity
-        self._letters = letters
+        self.letters = letters
         self._consents = unit_of_work.policy.consents
         self.instants = settings.instants
         self._proving = ProofEvaluator(identity, settings.instants)
@@ -232,7 +232,7 @@ class Submissions:
             identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
         new_letters = sealed_letters.new_correspondence(
-            self._vault, self._letters, request, identities, now, case, in_reply_to
+            self._vault, self.letters, request, identities, now, case, in_reply_to
         )
         transition = request.receive(proof)
         if new_letters.acknowledgement:
