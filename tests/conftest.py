@@ -82,7 +82,7 @@ _SERVERS = {"kafka_bootstrap", "killable", "live", "platform", "roundup", "tryto
 """Fixtures of servers, which separate files would start again."""
 _FIRST = ("platform", "evidence", "portal", "retention_sweep")
 """Slow files, by the number of their tests."""
-_DEPLOY = ("request_tracker", "console_in_a_browser", "sites_in_a_browser", "report_page", "k8s_pods")
+_DEPLOY = ("request_tracker", "console_in_a_browser", "sites_in_a_browser", "k8s_pods", "report_page")
 """The slowest of the other files of tests/deploy, in this order."""
 
 
