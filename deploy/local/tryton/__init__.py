@@ -48,6 +48,7 @@ class Tryton(Server):
         self.password = secrets.token_urlsafe(18)
         self.agent_password = secrets.token_urlsafe(18)
         self._admin_password = ""
+        self._sessions: dict[str, str | None] = {}
         self._postgres = postgres
         self._port = free_port()
 
@@ -61,7 +62,10 @@ class Tryton(Server):
         """Its API as one of its users; ``admin`` is the administrator."""
         passwords = {self.login: self.password, self.agent: self.agent_password, "admin": self._admin_password}
         async with connect_http(base_url=self.url, timeout=60, trust_env=False) as client:
-            yield TrytonRpc(client, self.database, login, passwords[login], _WORKERS * _THREADS)
+            rpc = TrytonRpc(client, self.database, login, passwords[login], _WORKERS * _THREADS)
+            rpc.session = self._sessions.get(login)
+            yield rpc
+            self._sessions[login] = rpc.session
 
     def prepare(self) -> Child:
         """Installs Tryton and makes a fresh database."""

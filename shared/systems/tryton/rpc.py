@@ -58,7 +58,10 @@ class CrmRefused(Refused):
 
 
 class TrytonRpc:
-    """One user's access to one Tryton database; at most ``concurrency`` calls at a time."""
+    """One user's access to one Tryton database; at most ``concurrency`` calls at a time.
+
+    ``session``: of the last sign-in. Tryton reads all sessions of a user with each call, and keeps them for a month.
+    """
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class TrytonRpc:
         self.concurrency = concurrency
         self._turns = asyncio.Semaphore(concurrency)
         self._signing_in = asyncio.Lock()
-        self._authorization: str | None = None
+        self.session: str | None = None
 
     async def call(self, method: str, *params: Any, unless_changed: Versions | None = None) -> Any:
         """Returns the result of a method.
@@ -153,7 +156,7 @@ class TrytonRpc:
 
     async def _signed_in(self, ended: str | None) -> str:
         async with self._signing_in:
-            if self._authorization is None or self._authorization == ended:
+            if self.session is None or self.session == ended:
                 response = await self._post("common.db.login", [self._login, {"password": self._password}, "en"], None)
                 match self._answer(response, "common.db.login"):
                     case [int(user), str(session), *_]:
@@ -161,8 +164,8 @@ class TrytonRpc:
                     case _:
                         raise AnswerMalformed("the CRM answers a sign-in with no session")
                 token = b64encode(f"{self._login}:{user}:{session}".encode()).decode()
-                self._authorization = f"Session {token}"
-            return self._authorization
+                self.session = f"Session {token}"
+            return self.session
 
     async def _post(self, method: str, params: list[Any], authorization: str | None) -> httpx.Response:
         headers = {} if authorization is None else {"Authorization": authorization}
