@@ -17,13 +17,14 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local import postgres_databases as databases
+from deploy.local import process
 from deploy.local.paths import CACHE, LOCAL
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.postgres import Postgres
 from deploy.local.unprivileged import become_unprivileged
 from shared.storage import keyring
 from shared.storage.migrate import migrate
-from tests.fixtures import groups
+from tests.fixtures import groups, preforked
 from tests.fixtures.databases import Databases
 from tests.fixtures.memory import forget_runs, in_memory
 
@@ -42,6 +43,7 @@ def _interrupt(*_: object) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """As root, go on as another user: PostgreSQL refuses root. Nothing that is imported is garbage."""
     gc.disable()
+    pytest.MonkeyPatch().setattr(process, "start_keeper", preforked.start_keeper)
     os.environ.setdefault("PGSSLMODE", "disable")  # else each connection makes a TLS context first
     signal.signal(signal.SIGINT, _interrupt)  # else each loop sets its own, which formats the task that it runs
     if os.geteuid() == 0:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -23,7 +24,7 @@ _SIGNALLED = 128
 class Supervisor:
     """The process that is kept, and the order that it was started by."""
 
-    def __init__(self, order: dict[str, object]) -> None:
+    def __init__(self, order: Mapping[str, object]) -> None:
         self.stop_signal = int(str(order["stop_signal"]))
         self.grace = float(str(order["grace"]))
         self.ended = threading.Event()
@@ -73,17 +74,14 @@ def _children() -> list[int]:
     return [int(pid) for pid in listed.read_text().split()] if listed.exists() else []
 
 
-def main() -> int:
-    """Start the ordered process once no other keeper runs it, and exit with its status."""
-    order = json.loads(sys.argv[1])
+def main(order: Mapping[str, object], start: Callable[[], subprocess.Popen[bytes]]) -> int:
+    """Starts the ordered process once no other keeper runs it; returns its status."""
     supervisor = Supervisor(order)
     threading.Thread(target=supervisor.follow_control_pipe, daemon=True).start()
     _adopt_orphans()
-    with Path(order["lock"]).open("a") as lock:
+    with Path(str(order["lock"])).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        supervisor.process = subprocess.Popen(
-            order["command"], stdin=subprocess.DEVNULL, stdout=2, cwd=order["cwd"], process_group=0
-        )
+        supervisor.process = start()
         sys.stdout.write(f"{supervisor.process.pid}\n")
         sys.stdout.flush()
         code = supervisor.process.wait()
@@ -93,4 +91,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    given = json.loads(sys.argv[1])
+    run = {"stdin": subprocess.DEVNULL, "stdout": 2, "cwd": given["cwd"], "process_group": 0}
+    sys.exit(main(given, lambda: subprocess.Popen(given["command"], **run)))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Self, cast
+from typing import IO, Any, Self, cast
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _PROBE_EVERY = 0.05
@@ -21,6 +21,13 @@ _TAIL = 20
 
 class ChildFailedError(RuntimeError):
     """A child process did not start, was not ready in time, or ended unexpectedly."""
+
+
+def start_keeper(order: Mapping[str, Any], log: IO[bytes], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Starts the keeper of a process, whose output goes to that log."""
+    command = [sys.executable, "-I", "-S", str(_KEEPER), json.dumps(order)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, env=env, start_new_session=True)
 
 
 @dataclass
@@ -82,14 +89,7 @@ class Child:
             "grace": self.grace,
         }
         with self.log.open("ab") as log:
-            self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_KEEPER), json.dumps(order)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, **self.env},
-                start_new_session=True,
-            )
+            self._keeper = start_keeper(order, log, {**os.environ, **self.env})
         self._pid = self._read_pid(self._keeper)
 
     def wait_ready(self) -> None:
