@@ -8,14 +8,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -50,6 +48,7 @@ from tests.acceptance.systems import (
 )
 from tests.acceptance.visitor import Visitor
 from tests.fakes.collector import Collector, collecting
+from tests.fixtures import preforked
 from tests.fixtures.confined import Confined, confined
 from tests.fixtures.live import eventually
 from tests.fixtures.mail_server import MailServer, mail_server
@@ -216,8 +215,10 @@ class Platform:
         return Bus(self.kafka.bootstrap)
 
     async def command(self, *words: str) -> str:
-        """Returns the output of a ``dsr`` command."""
-        return await asyncio.to_thread(self.services.command, *words)
+        """Returns the output of a ``dsr`` command that succeeds."""
+        done = await self._run(words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def new_person(self) -> Person:
         """Returns a person whom no other scenario has."""
@@ -264,13 +265,11 @@ class Platform:
     async def dsr(self, *words: str, door: Door | None = None, said: str = "") -> tuple[int, str]:
         """Runs a command of ``dsr`` with the key of that door and that input; its status and what it prints."""
         key = (door or self.channel).headers["Authorization"].removeprefix("Bearer ")
-        env = {**os.environ, **self.services.env, "DSR_API_URL": self.services.url, "DSR_API_KEY": key}
-        command = [sys.executable, "-m", "services", *words]
-        run = partial(
-            subprocess.run, command, cwd=ROOT, env=env, input=said, capture_output=True, text=True, check=False
-        )
-        done = await asyncio.to_thread(run)
+        done = await self._run(words, said, DSR_API_URL=self.services.url, DSR_API_KEY=key)
         return done.returncode, done.stdout + done.stderr
+
+    async def _run(self, words: Sequence[str], said: str = "", **env: str) -> "subprocess.CompletedProcess[str]":
+        return await asyncio.to_thread(preforked.run, words, {**os.environ, **self.services.env, **env}, said)
 
     async def restart(self, service: str) -> None:
         """Ends a service and starts it, as a roll-out does; it reads its files again."""
