@@ -57,7 +57,7 @@ def _make(venv: Path, lock: Path) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     for words in (
         ("venv", "--python", sys.executable, venv),
-        ("pip", "sync", "--compile-bytecode", "--python", venv / "bin" / "python", "--require-hashes", lock),
+        ("pip", "sync", "--python", venv / "bin" / "python", "--require-hashes", lock),
     ):
         command = [sys.executable, "-m", "uv", "--quiet", *words]
         done = subprocess.run(command, check=False, env=environment, stderr=subprocess.PIPE, text=True)

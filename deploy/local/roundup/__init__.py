@@ -134,9 +134,8 @@ def _initialise(programs: Path, home: Path, fresh: Path) -> None:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Variables for the tracker's processes: the tracker is their home, bytecode is next to the programs."""
-    ours = {"HOME": str(home), "LANG": "C.UTF-8", "PYTHONPYCACHEPREFIX": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    return {**os.environ, **ours}
+    """Variables for the tracker's processes: the tracker is their home, bytecode stays next to the programs."""
+    return {**os.environ, "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPYCACHEPREFIX": ""}
 
 
 def _copy(tracker: Path, home: Path) -> None:

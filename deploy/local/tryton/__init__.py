@@ -122,8 +122,7 @@ def _settings(uri: str, directory: Path) -> Mapping[str, str]:
         "TRYTOND_DATABASE__URI": uri,
         "TRYTOND_DATABASE__PATH": str(directory / "files"),
         "TRYTOND_SESSION__AUTHENTICATIONS": "password",
-        "PYTHONPYCACHEPREFIX": "",  # bytecode is next to the programs, where the installation has put it
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": "",  # bytecode stays next to the programs
     }
 
 
