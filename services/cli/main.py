@@ -67,7 +67,7 @@ LINES: Mapping[str, str] = {
     "redate": "Recalculate the dates of every open request after a change of the policy or of holidays.",
     "policy": "What is held about people, why and how long: policy that counsel signs.",
 }
-"""What the list of all commands says of each: the first sentence of its own help, which would have to be imported."""
+"""The line of each command in the list of all: the first sentence of its own help, which is not imported for it."""
 
 
 class _Imported(TyperGroup):

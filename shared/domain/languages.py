@@ -1,4 +1,4 @@
-"""Lists the languages of letters and pages: a folder each in ``shared/policy/languages``, and which one a reader has."""
+"""Reads the languages of letters and pages, each a folder of ``shared/policy/languages``, and whose each is."""
 
 from collections.abc import Mapping
 from functools import cache
