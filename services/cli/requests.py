@@ -151,7 +151,7 @@ def progress(timeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for step in (step for stage in detail.get("stages", ()) for step in stage):
             system, _, operation = step.partition(":")
             found[system, operation] = {"system": system, "operation": operation}
-        if "task_id" in detail and "system" in detail:
+        if "task_id" in detail and "operation" in detail:  # not where a team has read the identities
             found[detail["system"], detail["operation"]] = detail
     return [*found.values()]
 

@@ -125,7 +125,9 @@ async def test_unknown_objector_is_listed_and_answered(open_harness: OpenHarness
             await handlers.answer([a(AnswerDecided, event, owed=False)], tx)
     else:
         await amendment.worker("crm", Operation.SUPPRESS).work()
-    *so_far, said = [json.loads(value) for (value,) in await amendment.pool.fetch("SELECT value FROM outbox")]
+    *so_far, said = [
+        json.loads(value) for (value,) in await amendment.pool.fetch("SELECT value FROM outbox ORDER BY position")
+    ]
     assert {each["so_far"] for each in so_far} == {True}
     assert said["outcome"] == "fulfilled"
     [listed] = [TaskReport.model_validate(task) for task in said["tasks"] if task["system"] == registers.OUR_LIST]

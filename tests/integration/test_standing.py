@@ -308,7 +308,7 @@ async def test_a_malformed_reply_is_set_aside_by_one_service_alone(open_harness:
     harness, task_id = await asked(open_harness)
     ours, theirs, nobodys = reply(task_id, changed=5), reply(uuid7(), changed=5), Message(TOPIC, b"k", b"{", {})
     await hearing(harness, alone=()).handle([ours, theirs, nobodys])
-    set_aside = [row["value"] for row in await harness.pool.fetch("SELECT value FROM outbox")]
+    set_aside = [row["value"] for row in await harness.pool.fetch("SELECT value FROM outbox ORDER BY position")]
     assert set_aside == [ours.value], "the service that asked"
     await hearing(harness).handle([theirs, nobodys])
     set_aside = [row["value"] for row in await harness.pool.fetch("SELECT value FROM outbox ORDER BY position")]
@@ -331,7 +331,9 @@ async def test_reply_after_the_withdrawal_is_recorded_once(open_harness: OpenHar
     said = reply(task_id, command_id=command)
     await replies.handle([reply(task_id), said, said])
     assert (await harness.actions(request_id)).count("task.reported_late") == 1
-    reported = [json.loads(row["value"]) for row in await harness.pool.fetch("SELECT value FROM outbox")]
+    reported = [
+        json.loads(row["value"]) for row in await harness.pool.fetch("SELECT value FROM outbox ORDER BY position")
+    ]
     assert [event["type"] for event in reported] == ["dsr.fulfilment.reported.v1"]
     [task] = reported[0]["tasks"]
     assert (task.get("outcome"), task["changed"], task["reported"]) == (None, 2, True)
