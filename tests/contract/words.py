@@ -1,27 +1,28 @@
-"""Counts habits of wording; `python -m tests.contract.words` lowers the numbers, and lists the places of a habit.
+"""Finds habits of wording: a test fails where there is one, and as a command it lists the places."""
 
-The numbers stand in ``words.json``. A test fails when one rises; the command lowers them and never raises one.
-"""
-
-import json
+import ast
+import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
-from pathlib import Path
-
-import typer
 
 from deploy.local.paths import ROOT
 
-NUMBERS = Path(__file__).with_name("words.json")
-_HERE = {"tests/contract/words.py", "tests/contract/test_words.py"}
+_NOT_PROSE = {"tests/contract/words.py", "tests/contract/test_words.py", "docs/benchmarks.md"}
+"""Files that name the habits, and the page of figures, which a program writes."""
 _BANNED = re.compile(
     r"(?<![a-z])(anew|besides?|hears|heard|nobody|persons|somebody|told|whoever|whomever"
     r"|at[ _]once|by (?:itself|themselves)|of ours|one of us|puts? before)(?![a-z])",
     re.IGNORECASE,
 )
 _OPENS = re.compile(r"(?:What|Who|Whose|Whom|Whoever|How|Of|By)\b")
-_DOCSTRING = re.compile(r'^([^\n]*?)"""(.*?)"""', re.DOTALL | re.MULTILINE)
+_QUOTED = re.compile(r"`[^`\n]*`|\*\w[^*\n]*\*|\"\w+\"")
+"""Code, a word that is spoken of, and a value of one word."""
+_CODE = re.compile(
+    r"^( *)```.*?^\1```|^=+ [= ]+$.*^=+ [= ]+$|(?<=\n\n) {4}\S[^\n]*\n(?: {4}[^\n]*\n|\n)*", re.DOTALL | re.MULTILINE
+)
+"""Blocks of code, indented ones too, and tables of a docstring."""
 _CELL, _TITLE, _SENTENCE = 250, 8, 30
 
 Place = tuple[str, str]
@@ -33,18 +34,24 @@ def files(*suffixes: str) -> Iterator[tuple[str, str]]:
     folders = (ROOT / name for name in ("deploy", "docs", "services", "shared", "tests"))
     for path in sorted(chain(ROOT.glob("*.md"), *(folder.rglob("*") for folder in folders))):
         name = str(path.relative_to(ROOT))
-        if path.suffix in suffixes and name not in _HERE:
+        if path.suffix in suffixes and name not in _NOT_PROSE:
             yield name, path.read_text(encoding="utf-8")
 
 
 def banned(text: str) -> Iterator[str]:
     """Yields the words that have a standard term."""
-    yield from _BANNED.findall(text)
+    yield from _BANNED.findall(_QUOTED.sub("_", text))
 
 
-def docstrings(code: str) -> Iterator[str]:
-    """Yields the documentation of modules, classes, functions and constants."""
-    yield from (text for before, text in _DOCSTRING.findall(code) if not before.strip())
+@cache
+def docstrings(code: str) -> Sequence[str]:
+    """Returns the documentation of modules, classes, functions and constants."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Expr(ast.Constant(str(text))):
+                found.append(inspect.cleandoc(text))
+    return found
 
 
 def clauses(code: str) -> Iterator[str]:
@@ -53,8 +60,8 @@ def clauses(code: str) -> Iterator[str]:
 
 
 def prose(page: str) -> str:
-    """Returns a page without its code blocks."""
-    return re.sub(r"^( *)```.*?^\1```", "", page, flags=re.DOTALL | re.MULTILINE)
+    """Returns a page or a docstring without its code."""
+    return _CODE.sub("", page)
 
 
 def cells(page: str) -> Iterator[str]:
@@ -94,22 +101,7 @@ HABITS: Mapping[str, Callable[[], Iterator[Place]]] = {
 }
 
 
-def counted() -> dict[str, int]:
-    """Returns how often each habit occurs."""
-    return {name: sum(1 for _ in places()) for name, places in HABITS.items()}
-
-
-def main(habit: str = typer.Argument("", help="list the places of this one")) -> None:
-    """Lowers the numbers that fell, or lists the places of a habit."""
-    if habit:
-        for name, text in HABITS[habit]():
-            typer.echo(f"{name}: {text}")
-        return
-    before = json.loads(NUMBERS.read_text(encoding="utf-8")) if NUMBERS.exists() else {}
-    lowered = {name: min(number, before.get(name, number)) for name, number in counted().items()}
-    NUMBERS.write_text(json.dumps(lowered, indent=2) + "\n", encoding="utf-8")
-    typer.echo(f"wrote {NUMBERS.relative_to(ROOT)}: {lowered}")
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    for habit, places in HABITS.items():
+        for name, text in places():
+            print(f"{habit}: {name}: {text}")  # noqa: T201
