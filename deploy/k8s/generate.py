@@ -119,7 +119,7 @@ def variables() -> Iterator[tuple[str, Any]]:
             if isinstance(group, type) and issubclass(group, Group) and group.__module__ == module.__name__:
                 for name, field in group.model_fields.items():
                     alias = field.validation_alias
-                    own = f"{group.env_prefix}{name.upper()}"
+                    own = f"{group.prefix}{name.upper()}"
                     yield alias if isinstance(alias, str) else own, field.default
 
 

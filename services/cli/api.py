@@ -18,7 +18,7 @@ _URL = r"^(https://[^\s/?#@]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?)
 """The key goes with every call: in clear to this machine alone."""
 
 
-class ApiSettings(Group, env_prefix="DSR_API_"):
+class ApiSettings(Group, prefix="DSR_API_"):
     """Intake's API, as the commands call it."""
 
     url: str = Field(

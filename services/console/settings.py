@@ -19,7 +19,7 @@ def issuer_url(url: str) -> str:
     return url
 
 
-class ConsoleSettings(Group, env_prefix="DSR_CONSOLE_"):
+class ConsoleSettings(Group, prefix="DSR_CONSOLE_"):
     """Where people reach it, who says who they are and what they may do, and when they must sign in again."""
 
     issuer: Annotated[str, AfterValidator(issuer_url)] | None = Field(

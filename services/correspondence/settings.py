@@ -38,7 +38,7 @@ def context(ca_file: Path | None, variable: str) -> ssl.SSLContext:
         raise Misconfigured(f"{variable} holds {shown(str(ca_file))}: name a PEM file") from None
 
 
-class SmtpSettings(Group, env_prefix="DSR_SMTP_"):
+class SmtpSettings(Group, prefix="DSR_SMTP_"):
     """The mail server that signs (DKIM) and forwards letters; ``DSR_SMTP_…``."""
 
     host: str | None = Field(default=None, description="name of the server; none: letters wait until there is one")
@@ -85,7 +85,7 @@ class SmtpSettings(Group, env_prefix="DSR_SMTP_"):
         return None if self.tls == "none" else context(self.ca_file, "DSR_SMTP_CA_FILE")
 
 
-class ImapSettings(Group, env_prefix="DSR_IMAP_"):
+class ImapSettings(Group, prefix="DSR_IMAP_"):
     """The mailbox for incoming mail, which is read and not changed; ``DSR_IMAP_…``."""
 
     host: str | None = Field(default=None, description="name of the server; none: no mailbox is read")

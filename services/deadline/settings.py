@@ -5,7 +5,7 @@ from pydantic import Field
 from shared.domain.configuration import Group
 
 
-class DeadlineSettings(Group, env_prefix="DSR_DEADLINE_"):
+class DeadlineSettings(Group, prefix="DSR_DEADLINE_"):
     """Intervals of the polls of timers and of the register's source, and the hour of the daily digest."""
 
     sweep_seconds: float = Field(default=5.0, gt=0, le=3_600, description="how often to look for due timers")

@@ -12,7 +12,7 @@ from shared.domain.errors import of_variable
 from shared.domain.user_events import EMITTERS, Emitter, read_emitters
 
 
-class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
+class IntakeSettings(Group, prefix="DSR_INTAKE_"):
     """Limits of the API (`api/admission.py`); a call beyond one is refused with a problem, and stores nothing."""
 
     batch_bytes: int = Field(default=4 * 2**20, ge=1, le=64 * 2**20, description="longest body of a batch")

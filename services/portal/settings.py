@@ -12,7 +12,7 @@ def _origin(url: str) -> str:
     return origin(url) if url else ""
 
 
-class PortalSettings(Group, env_prefix="DSR_PORTAL_"):
+class PortalSettings(Group, prefix="DSR_PORTAL_"):
     """Where people reach the portal, and who vouches for those who have signed in."""
 
     url: Annotated[str, AfterValidator(_origin)] = Field(

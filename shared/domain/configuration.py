@@ -26,10 +26,10 @@ class Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, populat
         Misconfigured: when made; says of every variable that is missing, wrong or unknown what to do about it.
     """
 
-    env_prefix: ClassVar[str]
+    prefix: ClassVar[str]
 
-    def __init_subclass__(cls, *, env_prefix: str) -> None:
-        cls.env_prefix = env_prefix
+    def __init_subclass__(cls, *, prefix: str) -> None:
+        cls.prefix = prefix
 
     @classmethod
     def of_environment(cls) -> Self:
@@ -51,7 +51,7 @@ class Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, populat
         found = {}
         for name, info in cls.model_fields.items():
             others = _other_names(info)
-            variables = others or (f"{cls.env_prefix}{name.upper()}",)
+            variables = others or (f"{cls.prefix}{name.upper()}",)
             variable = next((each for each in variables if os.environ.get(each)), None)
             if variable and values.keys().isdisjoint((name, *others)):
                 found[variable if others else name] = os.environ[variable]
@@ -60,7 +60,7 @@ class Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, populat
     @classmethod
     def _misspelt(cls) -> set[str]:
         """Returns an error for each unknown variable with the prefix of this group."""
-        prefix = cls.env_prefix
+        prefix = cls.prefix
         known = {f"{prefix}{name.upper()}" for name in cls.model_fields}
         strange = {name for name in os.environ if name.startswith(prefix)} - known
         if strange:
@@ -73,7 +73,7 @@ class Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, populat
         if not item["loc"]:  # of several variables together
             return item["msg"].removeprefix("Value error, ")
         name = str(item["loc"][0])
-        variable = f"{cls.env_prefix}{name.upper()}" if name in cls.model_fields else name
+        variable = f"{cls.prefix}{name.upper()}" if name in cls.model_fields else name
         info = next(info for each, info in cls.model_fields.items() if name == each or name in _other_names(info))
         if item["type"] == "missing":
             return f"{variable} is not set: set it to {allowed(info)}"

@@ -25,7 +25,7 @@ def _of_hosts(text: str) -> str:
     return text
 
 
-class KafkaSettings(Group, env_prefix="DSR_KAFKA_"):
+class KafkaSettings(Group, prefix="DSR_KAFKA_"):
     """The connection to the broker; ``DSR_KAFKA_…``."""
 
     bootstrap: Annotated[str, AfterValidator(_of_hosts)] = Field(
@@ -71,7 +71,7 @@ class KafkaSettings(Group, env_prefix="DSR_KAFKA_"):
         return arguments
 
 
-class HttpSettings(Group, env_prefix="DSR_HTTP_"):
+class HttpSettings(Group, prefix="DSR_HTTP_"):
     """The HTTP server of a service: health, metrics, and intake's API; ``DSR_HTTP_…``."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
@@ -89,13 +89,13 @@ class HttpSettings(Group, env_prefix="DSR_HTTP_"):
     )
 
 
-class VaultSettings(Group, env_prefix="DSR_VAULT_"):
+class VaultSettings(Group, prefix="DSR_VAULT_"):
     """The vault's keys; ``DSR_VAULT_…``."""
 
     keyring: FilePath = Field(description="JSON file of keys, made by `dsr key new`")
 
 
-class WorkSettings(Group, env_prefix="DSR_WORK_"):
+class WorkSettings(Group, prefix="DSR_WORK_"):
     """Settings of tasks; ``DSR_WORK_…``."""
 
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
@@ -124,7 +124,7 @@ class WorkSettings(Group, env_prefix="DSR_WORK_"):
         return self
 
 
-class PolicySettings(Group, env_prefix="DSR_POLICY_"):
+class PolicySettings(Group, prefix="DSR_POLICY_"):
     """The company's policy files; ``DSR_POLICY_…``."""
 
     time_limits: FilePath = Field(
@@ -154,7 +154,7 @@ class PolicySettings(Group, env_prefix="DSR_POLICY_"):
         return of_variable("DSR_POLICY_TIME_LIMITS", partial(read_policy, self.time_limits))
 
 
-class TelemetrySettings(Group, env_prefix="DSR_TELEMETRY_"):
+class TelemetrySettings(Group, prefix="DSR_TELEMETRY_"):
     """Metrics, traces and logs; ``DSR_TELEMETRY_…``."""
 
     otlp_endpoint: str | None = Field(
@@ -172,7 +172,7 @@ class TelemetrySettings(Group, env_prefix="DSR_TELEMETRY_"):
     )
 
 
-class ProcessSettings(Group, env_prefix="DSR_PROCESS_"):
+class ProcessSettings(Group, prefix="DSR_PROCESS_"):
     """When a loop counts as stalled, and how long a shutdown may take; ``DSR_PROCESS_…``."""
 
     still_seconds: float = Field(
@@ -194,7 +194,7 @@ class ProcessSettings(Group, env_prefix="DSR_PROCESS_"):
         return self
 
 
-class ClockSettings(Group, env_prefix="DSR_CLOCK_"):
+class ClockSettings(Group, prefix="DSR_CLOCK_"):
     """Which clock a service goes by; ``DSR_CLOCK_…``."""
 
     file: FilePath | None = Field(default=None, description="file with the seconds to add to the clock; tests only")

@@ -109,7 +109,7 @@ def _host_of(dsn: str) -> str:
     return f"{address.netloc.rpartition('@')[2]}{address.path}"
 
 
-class PostgresSettings(Group, env_prefix="DSR_POSTGRES_"):
+class PostgresSettings(Group, prefix="DSR_POSTGRES_"):
     """Where the database is; ``DSR_POSTGRES_…``."""
 
     dsn: Annotated[str, AfterValidator(_of_postgres)] = Field(

@@ -61,9 +61,9 @@ def _documented() -> dict[str, int]:
 def settings() -> set[str]:
     """Returns the environment variables that the services and their commands read."""
     for path in (*(ROOT / "shared").rglob("*.py"), *(ROOT / "services").rglob("*.py")):
-        if "(Group, env_prefix=" in path.read_text():
+        if "(Group, prefix=" in path.read_text():
             import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    prefixes = ((group.env_prefix, group.model_fields) for group in Group.__subclasses__())
+    prefixes = ((group.prefix, group.model_fields) for group in Group.__subclasses__())
     return {f"{prefix}{name.upper()}" for prefix, fields in prefixes for name in fields}
 
 

@@ -346,7 +346,7 @@ def test_every_service_is_given_that_token_where_there_is_one() -> None:
     objects = yaml.safe_load_all((K8S / "base" / "service" / "service.yaml").read_text())
     (pod,) = [each["spec"]["template"]["spec"] for each in objects if each["kind"] == "Deployment"]
     (service,) = pod["containers"]
-    name = f"{TelemetrySettings.env_prefix}PRIVACY_TOKEN"
+    name = f"{TelemetrySettings.prefix}PRIVACY_TOKEN"
     assert {"name": name, "valueFrom": {"secretKeyRef": {**SECRET, "optional": True}}} in service["env"]
 
 
