@@ -167,7 +167,7 @@ def _runs(pid: int) -> bool:
 def _policy(overlay: str | None) -> str:
     """Names the policy in use."""
     if overlay is None:
-        return "as shipped and unsigned: an erasure that a rule affects waits (yours: DSR_POLICY_OVERLAY=FOLDER)"
+        return "as shipped and unsigned: packages wait, and erasures by rule (yours: DSR_POLICY_OVERLAY=FOLDER)"
     return f"{_shown(Path(overlay))}{': its signature is invented' if Path(overlay) == sample.POLICY else ''}"
 
 
