@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, str] = {
     "letters": "services.letters:letters",
     "suppression": "services.cli.files:suppression",
     "redate": "services.commands.intake:redate",
+    "reconcile": "services.commands.restored:reconcile",
     "policy": "services.commands.policy:policy",
 }
 """Where each command stands: a function, or a ``Typer`` with commands of its own."""
@@ -64,6 +65,7 @@ LINES: Mapping[str, str] = {
     "act": "Take an action, or propose it where a second person must approve; show first what it will do.",
     "letters": "Letters to data subjects.",
     "suppression": "The list of those who get no marketing, through the API (DSR_API_URL, DSR_API_KEY).",
+    "reconcile": "Count who is in a restored store and was erased since the backup; with --erase, erase them again.",
     "redate": "Recalculate the dates of every open request after a change of the policy or of holidays.",
     "policy": "What is held about people, why and how long: policy that counsel signs.",
 }

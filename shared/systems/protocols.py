@@ -38,6 +38,13 @@ class MarketingList(Protocol):
 
 
 @runtime_checkable
+class Listable(Protocol):
+    """Lists the identities of everybody in it, page by page and for each row; the company's own data only."""
+
+    def everybody(self) -> AsyncIterator[Sequence[Sequence[Identity]]]: ...
+
+
+@runtime_checkable
 class Prunable(Protocol):
     """Keeps its own data, which expire; called once a night."""
 

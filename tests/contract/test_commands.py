@@ -141,6 +141,7 @@ MADE_UP = {
     "incident_id": "01a21dbf-28e5-7733-8a89-3cbe1b3db3a3",
     "letter_id": "01a21dbf-28e5-7733-8a89-3cbe1b3db3a3",
     "letter_ids": "01a21dbf-28e5-7733-8a89-3cbe1b3db3a3",
+    "restored_to": "2026-03-02T09:00:00+00:00",
     "moment": "2026-03-02T09:00:00+00:00",
 }
 

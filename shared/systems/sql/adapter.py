@@ -1,6 +1,6 @@
 """Serves a SQL store by the engine: its capabilities, its check, and its marketing list."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Final
@@ -49,21 +49,32 @@ class SqlAdapter(EngineAdapter):
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """Yields the identities of the company's own people without a stop of marketing."""
-        switched = [(name, table) for name, table in self._dataset.tables.items() if table.no_marketing]
-        for name, table in switched:
+        for name, table in self._dataset.tables.items():
             mails = [column for column, each in table.searched.items() if each.mails]
-            last: Record | None = None
-            while mails:
-                async with self._system.unit(reading=True) as unit:
-                    page = await unit.rows_of(name, last)
-                if not page:
-                    break
-                last = page[-1]
-                yield [[*self._known(mails, record)] for record in page if record.flags[1] is not True]
+            if table.no_marketing and mails:
+                async for page in self._pages(name):
+                    yield [[*self._known(mails, record)] for record in page if record.flags[1] is not True]
 
-    def _known(self, mails: Sequence[str], record: Record) -> Iterator[Identity]:
+    async def everybody(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        """Yields the identities of each row by which it is searched."""
+        for name, table in self._dataset.tables.items():
+            if table.searched:
+                async for page in self._pages(name):
+                    yield [[*self._known(table.searched, record)] for record in page]
+
+    async def _pages(self, name: str) -> AsyncIterator[Sequence[Record]]:
+        last: Record | None = None
+        while True:
+            async with self._system.unit(reading=True) as unit:
+                page = await unit.rows_of(name, last)
+            if not page:
+                return
+            last = page[-1]
+            yield page
+
+    def _known(self, columns: Collection[str], record: Record) -> Iterator[Identity]:
         for holder, value in zip(record.shape.holders, record.holders, strict=True):
-            if holder.column in mails and value is not None:
+            if holder.column in columns and value is not None:
                 with suppress(MalformedIdentity):
                     yield Identity(holder.type, normalise(holder.type, value), source=self._system.name)
 
