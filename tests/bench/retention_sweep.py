@@ -76,9 +76,7 @@ async def _swept(copied: Stores) -> tuple[float, float]:
     declared = copied.downstreams.with_name("calls.toml")
     dated = declared.with_name("dated_calls.toml")
     dated.write_text(
-        re.sub(
-            r"^at = \{ (.*) \}$", r'at = { \1, call_start = "started_at" }', declared.read_text(), flags=re.MULTILINE
-        )
+        re.sub(r"(?m)^( *)at = \{ (.*) \}$", r'\1at = { \2, call_start = "started_at" }', declared.read_text())
     )
     settings = SqlSettings(dsn_env=_DSN, dataset=str(dated))
     adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]}, policy=signed_policy())
