@@ -65,7 +65,7 @@ LINES: Mapping[str, str] = {
     "act": "Take an action, or propose it where a second person must approve; show first what it will do.",
     "letters": "Letters to data subjects.",
     "suppression": "The list of those who get no marketing, through the API (DSR_API_URL, DSR_API_KEY).",
-    "reconcile": "Count who is in a restored store and was erased since the backup; with --erase, erase them again.",
+    "reconcile": "List the erasures since a backup whose people are in the restored store; changes nothing.",
     "redate": "Recalculate the dates of every open request after a change of the policy or of holidays.",
     "policy": "What is held about people, why and how long: policy that counsel signs.",
 }

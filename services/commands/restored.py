@@ -10,16 +10,12 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from services.erasure import restored
-from shared.domain.clock import Moment, SystemClock
+from shared.domain.clock import Moment
 from shared.domain.errors import Misconfigured
-from shared.domain.operations import Operation
 from shared.domain.topics import ServiceName
-from shared.fulfilment.fulfilments import Fulfilments
-from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.settings import Groups, PolicySettings, VaultSettings, WorkSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
-from shared.storage.vault import Vault
 from shared.systems.commands import AsJson
 from shared.systems.protocols import Listable
 from shared.systems.registry import Downstreams, Wiring
@@ -48,41 +44,30 @@ def reconcile(
     restored_to: Annotated[
         datetime, typer.Option(metavar="MOMENT", parser=moment, help="when the backup was made, with its offset")
     ],
-    erase: Annotated[int | None, typer.Option(metavar="N", min=1, help="erase these N people again")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count who is in a restored store and was erased since the backup; with --erase, erase them again.
+    """List the erasures since a backup whose people are in the restored store; changes nothing.
 
-    Run it before the store is opened to its users, until it counts none. Status 3 while it counts some.
+    Run it before the store is opened to its users, until it lists none. Status 3 while it lists some.
     """
-    requests = asyncio.run(_reconcile(system, restored_to, erase))
+    requests = asyncio.run(_reconcile(system, restored_to))
     if as_json:
-        typer.echo(orjson.dumps({"system": system, "requests": requests, "erasing": erase is not None}))
-    elif erase is None:
-        typer.echo(f"{system} holds the data of {len(requests)} erasures since{': --erase N' if requests else ''}")
+        typer.echo(orjson.dumps({"system": system, "requests": requests}))
     else:
-        typer.echo(f"{len(requests)} erasures begin again; run this without --erase to see what is left")
+        typer.echo("\n".join([f"{system} holds the data of {len(requests)} erasures since", *requests]))
     if requests:
         raise typer.Exit(_LEFT)
 
 
-async def _reconcile(name: str, restored_to: datetime, erase: int | None) -> Sequence[str]:
+async def _reconcile(name: str, restored_to: datetime) -> Sequence[str]:
     settings = _Settings()
-    vault, policy = Vault(keyring.load(settings.vault.keyring)), settings.policy.read_processing()
-    declared = Downstreams.load(settings.work.downstreams, Wiring.of_command(policy))
+    vault_keys = keyring.load(settings.vault.keyring)
+    declared = Downstreams.load(settings.work.downstreams, Wiring.of_command(settings.policy.read_processing()))
     try:
         store: object = declared.get(name).adapter
         if not isinstance(store, Listable):
             raise Misconfigured(f"{name} does not list its people: compare it by hand with the erasures since")
         async with await connect_pool(settings.postgres, ServiceName.ERASURE) as pool:
-            found = await restored.find(pool, vault.keyring, store, restored_to)
-            if erase is not None and erase != len(found):
-                raise Misconfigured(f"{name} holds the data of {len(found)} erasures, not {erase}: nothing was done")
-            if erase:
-                fulfilments = Fulfilments({Operation.ERASE: declared.stages(Operation.ERASE)})
-                fulfilments.register(declared.all)
-                async with UnitOfWorkFactory(pool, ServiceName.ERASURE, SystemClock(), vault, policy).begin() as tx:
-                    await restored.erase(tx, fulfilments, name, found, restored_to)
+            return sorted(map(str, await restored.find(pool, vault_keys, store, restored_to)))
     finally:
         await declared.close()
-    return sorted(map(str, found))

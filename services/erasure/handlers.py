@@ -34,15 +34,11 @@ async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: 
 
 
 async def finish(completed: Sequence[FulfilmentResult], tx: UnitOfWork) -> None:
-    """Publishes that every system was erased and verified; the last deferred erasure destroys the key.
-
-    What a restored store has brought back answers no request again.
-    """
-    answers = [done for done in completed if not done.repair]
-    await suppress_erased(tx, answers)
-    for done in answers:
+    """Publishes that every system was erased and verified; the last deferred erasure destroys the key."""
+    await suppress_erased(tx, completed)
+    for done in completed:
         tx.publish(done.event())
-    if request_of := {done.subject_ref: done.request_id for done in completed if done.deferred or done.repair}:
+    if request_of := {done.subject_ref: done.request_id for done in completed if done.deferred}:
         await keys.shred_unless_kept(tx, request_of)
 
 
