@@ -122,7 +122,7 @@ async def test_invalid_form_does_nothing_and_shows_its_errors(console: OpenedCon
         assert said in hanna.text, form
     assert "receipt.corrected" not in await intake.actions(path)
     await decided(hanna, path, "correct-arrival", received_at="2026-03-01", reason="It lay about.")
-    assert (await intake.view(path))["received_at"] == "2026-03-01T05:00:00+00:00", "in the zone of the controller"
+    assert (await intake.view(path))["received_at"] == "2026-03-01T07:00:00+00:00", "in the zone of the controller"
 
 
 async def test_decision_on_a_stale_page_is_refused(console: OpenedConsole) -> None:

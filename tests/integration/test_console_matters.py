@@ -67,7 +67,7 @@ async def test_a_letter_is_entered_by_the_day_on_which_it_came_and_its_answer_is
     first = hanna.path.rpartition("/")[2]
     assert "request entered" in hanna.text
     view = (await intake.officer.get(f"/v1/requests/{first}")).json()
-    assert (view["received_at"], len(view["case"]["requests"])) == ("2026-02-27T15:00:00+00:00", 2)
+    assert (view["received_at"], len(view["case"]["requests"])) == ("2026-02-27T17:00:00+00:00", 2)
     await confirmed(hanna, "/console/new", **letter)
     assert hanna.path.endswith(first), "the same letter entered twice is one"
 

@@ -134,7 +134,7 @@ async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(int
     event = (await intake.published())[-1]
     assert (await intake.types())[-1] == "redated"
     assert (event["cause"], event["due_on"]) == ("receipt_corrected", "2026-03-20")
-    assert (event["zones"], event["calendar"]) == (["America/New_York", "Europe/Paris"], "FR")
+    assert (event["zones"], event["calendar"]) == (["America/Denver", "Europe/Paris"], "FR")
 
 
 async def test_a_warning_goes_when_the_date_that_it_was_of_has_moved_away(intake: Intake) -> None:

@@ -239,7 +239,7 @@ def test_broken_file_is_named_in_one_line(tmp_path: Path, read: Callable[[Path],
     ("old", "new", "said"),
     [
         (
-            'controller_zone = "America/New_York"',
+            'controller_zone = "America/Denver"',
             'controller_zone = "Nowhere/Else"',
             "commitment.controller_zone: 'Nowh",
         ),

@@ -90,7 +90,7 @@ class DataSubject(Strict):
     name: Name | None = None
     email: Email | None = Field(default=None, title="E-mail address")
     phones: Annotated[tuple[PhoneNumber, ...], Field(max_length=50)] = Field(
-        default=(), title="Telephone numbers", description="with the country code, or as dialled in `country`"
+        default=(), title="Telephone numbers", description="with the country code, or as dialled in the `country`"
     )
     account_id: AccountId | None = Field(default=None, title="Account")
     client_id: ClientId | None = Field(

@@ -23,7 +23,7 @@ from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness, daily,
 
 ZONE = ZoneInfo(POLICY.commitment.controller_zone)
 UNTIL = date(2026, 9, 30)
-OVER = datetime(2026, 10, 1, 4, tzinfo=UTC)  # the first instant of the next day in New York
+OVER = datetime(2026, 10, 1, 6, tzinfo=UTC)  # the first instant of the next day in Denver
 
 
 def report(outcome: TaskOutcome | None, system: str, **said: object) -> TaskReport:
@@ -133,7 +133,7 @@ async def test_only_a_signed_shorter_rule_moves_days(deadline: Harness, period: 
     deadline.unit_of_work.policy = shortened(period, signed=signed)
     assert await redates(deadline) == 1
     day = await deadline.pool.fetchval(
-        "SELECT due_at AT TIME ZONE 'America/New_York' FROM timer WHERE kind = 'retention'"
+        "SELECT due_at AT TIME ZONE 'America/Denver' FROM timer WHERE kind = 'retention'"
     )
     assert str(day)[:10] == due
     redated = [{"system": "cdr", "policy": deadline.unit_of_work.policy.version}] if due == "2027-10-02" else []
@@ -151,8 +151,8 @@ async def test_data_released_by_a_shorter_rule_are_not_late(deadline: Harness) -
 
 async def test_what_is_kept_by_rule_is_due_when_the_first_of_it_is_and_not_the_last(deadline: Harness) -> None:
     await erasure(deadline, by_rule())
-    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 3, tzinfo=UTC)) == 0
-    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 4, tzinfo=UTC)) == 1
+    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 5, tzinfo=UTC)) == 0
+    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 6, tzinfo=UTC)) == 1
     [said] = await deadline.evidence("erasure.deferred")
     assert [each["rule"] for each in said["kept"]] == ["calls_us_18m"]
 
@@ -162,8 +162,8 @@ async def test_data_without_a_day_delay_nothing_and_need_a_person_once_alone(dea
     undated = Kept(category="call_record", rule="calls_us_18m", count=1, period="P18M")
     both = dated.model_copy(update={"until": None, "kept": (undated, *(dated.kept or ()))})
     request = await erasure(deadline, both)
-    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 3, tzinfo=UTC)) == 0
-    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 4, tzinfo=UTC)) == 1
+    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 5, tzinfo=UTC)) == 0
+    assert await deadline.sweeps(deferrals, at=datetime(2028, 4, 2, 6, tzinfo=UTC)) == 1
     await tells(deadline, request, kept("cdr", None).model_copy(update={"kept": (undated,)}))
     assert [each["state"] for each in await deadline.evidence("erasure.deferred")] == ["scheduled", "held"]
 
@@ -172,7 +172,7 @@ async def test_what_an_open_invoice_keeps_is_searched_again_every_six_months(dea
     deadline.at(OVER)
     lasts = {"until": None, "kept": (Kept(category="invoice", rule="open_invoice", count=1),)}
     request = await erasure(deadline, kept("crm").model_copy(update=lasts))
-    for review in (datetime(2027, 4, 2, 4, tzinfo=UTC), datetime(2027, 10, 3, 4, tzinfo=UTC)):
+    for review in (datetime(2027, 4, 2, 6, tzinfo=UTC), datetime(2027, 10, 3, 6, tzinfo=UTC)):
         assert await states(deadline) == {"crm": "scheduled"}
         assert await deadline.sweeps(deferrals, at=review - timedelta(microseconds=1)) == 0
         assert await deadline.sweeps(deferrals, at=review) == 1, (

@@ -9,7 +9,7 @@ from tests.fixtures.events import a
 from tests.integration.deadline.conftest import POLICY, Harness, customers
 
 THEN = datetime(2026, 3, 6, 15, tzinfo=UTC)  # a Friday
-FIFTH, TENTH, LAST = (datetime(2026, 3, day, 4, tzinfo=UTC) for day in (13, 20, 27))  # midnight in New York
+FIFTH, TENTH, LAST = (datetime(2026, 3, day, 6, tzinfo=UTC) for day in (13, 20, 27))  # midnight in Denver
 ALL = ["reminder 5", "reminder 10", "escalation 15"]
 
 
@@ -25,9 +25,9 @@ async def test_a_holiday_where_the_subject_is_is_no_working_day(deadline: Harnes
     request = await deadline.receives(role="processor")
     before_easter = datetime(2026, 4, 1, 12, tzinfo=UTC)  # then Good Friday and Easter Monday
     await deadline.consume(a(RequestForwarded, request, calendar="DE-BE", forwarded_at=before_easter))
-    await deadline.sweeps(customers, at=datetime(2026, 4, 10, 3, 59, tzinfo=UTC))
+    await deadline.sweeps(customers, at=datetime(2026, 4, 10, 5, 59, tzinfo=UTC))
     assert await deadline.said() == {}
-    await deadline.sweeps(customers, at=datetime(2026, 4, 10, 4, tzinfo=UTC))
+    await deadline.sweeps(customers, at=datetime(2026, 4, 10, 6, tzinfo=UTC))
     assert await deadline.said() == {request.request_id: ["reminder 5"]}
 
 

@@ -132,13 +132,13 @@ async def test_the_digest_counts_by_right_once_a_day_however_long_the_service_wa
     await deadline.receives(received_at=ARRIVED - timedelta(days=20), right=Right.ERASURE)
     _, done = await deadline.receives_many(2)
     await deadline.closes(done)
-    deadline.at(datetime(2026, 3, 5, 10, tzinfo=UTC))  # five in the morning in New York
+    deadline.at(datetime(2026, 3, 5, 12, tzinfo=UTC))  # five in the morning in Denver
     await begins(deadline)
     sweep = deadline.sweep()
     assert not await sweep.look()
-    deadline.at(datetime(2026, 3, 5, 12, tzinfo=UTC))
+    deadline.at(datetime(2026, 3, 5, 14, tzinfo=UTC))
     assert [await sweep.look() for _ in range(3)] == [1, 0, 0]
-    deadline.at(datetime(2026, 3, 9, 12, tzinfo=UTC))
+    deadline.at(datetime(2026, 3, 9, 14, tzinfo=UTC))
     await begins(deadline)  # another process
     assert [await sweep.look() for _ in range(2)] == [1, 0]
     first, second = await deadline.details()
@@ -161,10 +161,10 @@ async def test_digest_lists_once_whom_a_new_system_holds(deadline: Harness) -> N
         ]
         await systems.note_findings(connection, "billing", found)
         await systems.switch_on(connection, "billing", "b")
-    deadline.at(datetime(2026, 3, 5, 12, tzinfo=UTC))
+    deadline.at(datetime(2026, 3, 5, 14, tzinfo=UTC))
     await begins(deadline)
     for day in (5, 6):
-        deadline.at(datetime(2026, 3, day, 12, tzinfo=UTC))
+        deadline.at(datetime(2026, 3, day, 14, tzinfo=UTC))
         assert await deadline.sweep().look() == 1
     first, second = await deadline.details()
     assert first["lines"][-1] == f"billing was switched on; before, it had something of: {had}"
@@ -172,7 +172,7 @@ async def test_digest_lists_once_whom_a_new_system_holds(deadline: Harness) -> N
 
 
 def morning(days: int) -> datetime:
-    """Eight in the morning in New York, so many days after the receipt."""
+    """Six in the morning in Denver, so many days after the receipt."""
     return ARRIVED.replace(hour=13) + timedelta(days=days)
 
 

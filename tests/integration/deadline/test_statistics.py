@@ -54,9 +54,9 @@ async def test_an_open_request_is_counted_once_in_its_age(pool: asyncpg.Pool) ->
 
 
 async def test_age_is_a_difference_of_days_in_the_controllers_zone(pool: asyncpg.Pool) -> None:
-    midnight_in_new_york = 12.0 / 24
-    await opened(pool, "access", 7 + midnight_in_new_york - 1 / 24, 20)  # the seventh day before, late
-    await opened(pool, "access", 7 + midnight_in_new_york + 1 / 24, 20)  # the eighth day before
+    midnight_in_denver = 10.0 / 24
+    await opened(pool, "access", 7 + midnight_in_denver - 1 / 24, 20)  # the seventh day before, late
+    await opened(pool, "access", 7 + midnight_in_denver + 1 / 24, 20)  # the eighth day before
     await count(pool)
     assert value("dsr_requests_open", right="access", age="0-7") == 1
     assert value("dsr_requests_open", right="access", age="8-14") == 1

@@ -81,8 +81,8 @@ RELEASED = ["billing 2026-04-24"]
 CASES = [
     Case(milestones, Harness.receives_many, datetime(2026, 3, 27, 23, tzinfo=UTC), FIVE[:1], FIVE),
     Case(targets, Harness.receives_many, datetime(2026, 3, 9, 23, 5, tzinfo=UTC), FOUR[:1], FOUR),
-    Case(questions, asked, datetime(2026, 3, 13, 4, tzinfo=UTC), ["reminder 7"], ["last_notice 26"]),
-    Case(deferrals, deferred, datetime(2026, 4, 24, 4, tzinfo=UTC), RELEASED, RELEASED),
+    Case(questions, asked, datetime(2026, 3, 13, 6, tzinfo=UTC), ["reminder 7"], ["last_notice 26"]),
+    Case(deferrals, deferred, datetime(2026, 4, 24, 6, tzinfo=UTC), RELEASED, RELEASED),
 ]
 every_source = pytest.mark.parametrize("case", CASES, ids=lambda case: case.kinds[0])
 
@@ -602,7 +602,7 @@ async def test_a_shorter_limit_of_our_own_counts_from_the_corrected_receipt(
 
 
 # A silent requester is reminded twice, and then gets a last notice.
-LAST = datetime(2026, 4, 1, 4, tzinfo=UTC)  # midnight in New York
+LAST = datetime(2026, 4, 1, 6, tzinfo=UTC)  # midnight in Denver
 ALL = ["reminder 7", "reminder 14", "last_notice 26"]  # asked on 6 March: on the 13th, the 20th, and 1 April
 
 
@@ -619,7 +619,7 @@ Asked = tuple[RequestReceived, QuestionSent]
 async def test_two_reminders_and_the_last_notice_come_on_their_days(deadline: Harness, question_asked: Asked) -> None:
     request, _ = question_asked
     counts = []
-    for start in (datetime(2026, 3, 13, 4, tzinfo=UTC), datetime(2026, 3, 20, 4, tzinfo=UTC), LAST):
+    for start in (datetime(2026, 3, 13, 6, tzinfo=UTC), datetime(2026, 3, 20, 6, tzinfo=UTC), LAST):
         for now in (start - timedelta(microseconds=1), start, start + timedelta(hours=5)):
             await deadline.sweeps(questions, at=now)
             counts.append(len((await deadline.said()).get(request.request_id, [])))
@@ -659,7 +659,7 @@ async def test_moved_dates_move_the_last_notice_without_reminders(deadline: Harn
     await deadline.extends(request, date(2026, 6, 4))
     await deadline.sweeps(questions, at=LAST + timedelta(days=1))
     assert await deadline.said() == {request.request_id: ["reminder 14"]}
-    await deadline.sweeps(questions, at=datetime(2026, 6, 2, 4, tzinfo=UTC))  # two working days before Thursday 4 June
+    await deadline.sweeps(questions, at=datetime(2026, 6, 2, 6, tzinfo=UTC))  # two working days before Thursday 4 June
     assert await deadline.said() == {request.request_id: ["reminder 14", "last_notice 88"]}
 
 
@@ -688,7 +688,7 @@ async def test_reopened_request_runs_to_its_new_day_and_keeps_history(deadline: 
     deadline.at(datetime(2026, 6, 1, tzinfo=UTC))
     await deadline.sweeps((*milestones, *questions))
     assert await deadline.said() == {request.request_id: FIVE}
-    await deadline.closes(request, responded_at=datetime(2026, 5, 20, 4, tzinfo=UTC))
+    await deadline.closes(request, responded_at=datetime(2026, 5, 20, 6, tzinfo=UTC))
     assert (await deadline.clock(request))["timeliness"] == "late_commitment"
 
 

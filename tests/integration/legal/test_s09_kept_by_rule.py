@@ -34,10 +34,10 @@ from tests.integration.deadline.conftest import Harness as Deadlines
 
 EXECUTED = datetime(2026, 10, 1, 14, tzinfo=UTC)
 CALLS = ("2025-01-15", "2025-03-31", "2025-04-01", "2025-08-31", "2026-09-30")
-MIDNIGHTS = {  # in New York: what is left from then on
-    datetime(2026, 10, 2, 4, tzinfo=UTC): ("2025-08-31", "2026-09-30"),
-    datetime(2027, 3, 1, 5, tzinfo=UTC): ("2026-09-30",),
-    datetime(2028, 3, 31, 4, tzinfo=UTC): (),
+MIDNIGHTS = {  # in Denver: what is left from then on
+    datetime(2026, 10, 2, 6, tzinfo=UTC): ("2025-08-31", "2026-09-30"),
+    datetime(2027, 3, 1, 7, tzinfo=UTC): ("2026-09-30",),
+    datetime(2028, 3, 31, 6, tzinfo=UTC): (),
 }
 NUMBER = Identity(IdentityType.PHONE, ANNA, LONG_AGO, source="crm")
 
