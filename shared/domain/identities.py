@@ -58,7 +58,10 @@ class Identity:
 def marked_as_shared(identities: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
     """Returns the identities for a system, marked as shared if any system knows them as other people's too."""
     shared = {(each.type, each.value) for each in known if each.shared}
-    return tuple(replace(each, shared=True) if (each.type, each.value) in shared else each for each in identities)
+    return tuple(
+        replace(each, shared=True) if not each.shared and (each.type, each.value) in shared else each
+        for each in identities
+    )
 
 
 def confirmed_accounts(identities: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
@@ -68,7 +71,10 @@ def confirmed_accounts(identities: Iterable[Identity], known: Iterable[Identity]
         for each in known
         if not each.claimed and (each.source != "requester" or each.level > NOTHING)
     }
-    return tuple(replace(each, claimed=False) if (each.type, each.value) in vouched else each for each in identities)
+    return tuple(
+        replace(each, claimed=False) if each.claimed and (each.type, each.value) in vouched else each
+        for each in identities
+    )
 
 
 def ended_identities(known: Iterable[Identity]) -> tuple[Identity, ...]:

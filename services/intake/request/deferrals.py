@@ -122,8 +122,11 @@ def needs_judgement(task: TaskReport) -> bool:
 def only_unsearched(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether all that is missing could not be searched, and systems do not contradict one another about that."""
     known = tuple(tasks or ())
-    missing = any(task.failure or needs_manual_work(task) for task in known)
-    return unsearched(known) and not in_conflict(known) and not missing
+    return (
+        unsearched(known)
+        and not in_conflict(known)
+        and not any(task.failure or needs_manual_work(task) for task in known)
+    )
 
 
 def found(tasks: Iterable[TaskReport] | None) -> bool:

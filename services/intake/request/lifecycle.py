@@ -8,6 +8,7 @@ with this table. The diagram in docs/architecture.md is drawn from it. What a re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from itertools import product
 from typing import Literal
 
@@ -31,14 +32,14 @@ Place = State | Literal["new", "resumable"]
 Places = frozenset[Place | Literal["same"]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Move:
     """One move: where it leads from each place, and which events it may publish, in this order."""
 
     paths: Mapping[Places, Places]
     events: tuple[type[Event], ...]
 
-    @property
+    @cached_property
     def sources(self) -> Places:
         """Returns the places from which it may start."""
         return frozenset[Place | Literal["same"]]().union(*self.paths)
